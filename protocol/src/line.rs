@@ -1,0 +1,1 @@
+//! Bytes to lines, lines to verb and keys (PROTOCOL section 2).
