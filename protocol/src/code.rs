@@ -48,6 +48,19 @@ pub enum ErrorCode {
     Unknown,
 }
 
+impl ErrorCode {
+    /// What a protocol error's ERROR line says beside its code (PROTOCOL section 2); `None` where the code says it all.
+    pub fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::BadLine => Some("malformed line"),
+            Self::LineTooLong => Some("line of more than 2048 bytes"),
+            Self::UnknownVerb => Some("no such verb in version 1"),
+            Self::UnexpectedVerb => Some("verb out of place"),
+            _ => None,
+        }
+    }
+}
+
 macro_rules! wire_names {
     ($kind:ty { $($variant:ident => $name:literal,)* }) => {
         impl $kind {

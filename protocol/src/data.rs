@@ -1,10 +1,15 @@
 //! The one line of a data channel: `DATA id=…`, after which the channel speaks HTTP (PROTOCOL 5.1).
 
+use crate::line::{Line, LineReader, Verb};
+use crate::message::{self, Fault, Message};
 use crate::{ErrorCode, RequestId};
 
 /// Reads the DATA line from a new data channel; the caller bounds the wait.
 #[derive(Debug, Default)]
-pub struct DataLine {}
+pub struct DataLine {
+    reader: LineReader,
+    done: bool,
+}
 
 /// How far a [`DataLine`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,21 +28,54 @@ pub enum DataStep {
     Bad(ErrorCode),
 }
 
-#[allow(unused_variables, clippy::todo, clippy::needless_pass_by_ref_mut)]
 impl DataLine {
-    /// Takes bytes as they arrived.
+    /// Takes bytes as they arrived. Never panics, keeps at most one partial line.
+    ///
+    /// Bad are: a line too long, malformed or without a well-formed `id` (`bad-line`), a verb that is unknown or not
+    /// DATA, and any call after the line was whole.
     pub fn input(&mut self, bytes: &[u8]) -> DataStep {
-        todo!()
+        if self.done {
+            return DataStep::Bad(ErrorCode::UnexpectedVerb);
+        }
+        let mut rest = bytes;
+        let id = match self.reader.next(&mut rest) {
+            Ok(None) => return DataStep::More,
+            Ok(Some(line)) => take_id(&line),
+            Err(code) => Err(code),
+        };
+        self.done = true;
+        match id {
+            Ok(id) => DataStep::Bound {
+                id,
+                used: bytes.len() - rest.len(),
+            },
+            Err(code) => DataStep::Bad(code),
+        }
     }
 
     /// The line that a handset sends.
     pub fn encode(id: RequestId) -> Vec<u8> {
-        todo!()
+        let mut line = Vec::with_capacity(40);
+        Message::Data(id).encode(&mut line);
+        line
     }
 }
 
-/// The line with which the gateway refuses a data channel.
-#[allow(unused_variables, clippy::todo)]
+/// The line with which a gateway closes a connection, signaling or data, whose state machine it does not ask.
 pub fn error_line(code: ErrorCode) -> Vec<u8> {
-    todo!()
+    let mut line = Vec::new();
+    message::encode_error(code, &mut line);
+    line
+}
+
+fn take_id(line: &[u8]) -> Result<RequestId, ErrorCode> {
+    let line = Line::parse(line)?;
+    if line.verb() != Verb::Data {
+        return Err(ErrorCode::UnexpectedVerb);
+    }
+    match Message::read(&line) {
+        Ok(Message::Data(id)) => Ok(id),
+        Ok(_) | Err(Fault::Refused(_)) => Err(ErrorCode::BadLine),
+        Err(Fault::Broken(code)) => Err(code),
+    }
 }

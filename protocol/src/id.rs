@@ -15,7 +15,9 @@ impl fmt::Display for SessionId {
 impl SessionId {
     /// Parses exactly 16 hex digits of either case.
     pub fn parse(text: &[u8]) -> Option<Self> {
-        hex::<16>(text).and_then(|n| u64::try_from(n).ok()).map(Self)
+        hex::<16>(text)
+            .and_then(|n| u64::try_from(n).ok())
+            .map(Self)
     }
 }
 

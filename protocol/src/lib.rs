@@ -12,7 +12,7 @@
 //! | [`handset`] | the handset's side of a signaling connection |
 //! | [`data`] | the one line that opens a data channel |
 //! | [`backoff`] | when a handset tries again |
-//! | [`msisdn`], [`id`], [`time`], [`code`] | the values they speak of |
+//! | [`msisdn`], [`id`], [`time`], [`code`], [`text`] | the values they speak of |
 #![forbid(unsafe_code)]
 #![warn(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -25,14 +25,15 @@ pub mod line;
 pub mod message;
 pub mod msisdn;
 pub mod session;
+pub mod text;
 pub mod time;
 
 pub use backoff::Backoff;
 pub use code::{ErrorCode, RefusalCode};
-pub use data::{DataLine, DataStep};
+pub use data::{DataLine, DataStep, error_line};
 pub use handset::{Handset, HandsetEvent, HandsetOutput, Identity};
 pub use id::{RequestId, SessionId};
-pub use message::{Connect, HostPort, Refusal};
+pub use message::{Connect, Fault, HostPort, Message, Refusal};
 pub use msisdn::{BadMsisdn, MaskedMsisdn, Msisdn};
 pub use session::{Rules, Session, SessionEvent, SessionOutput};
 pub use time::Millis;

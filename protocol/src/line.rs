@@ -1,1 +1,279 @@
-//! Bytes to lines, lines to verb and keys (PROTOCOL section 2).
+//! Bytes to lines, lines to verb and keys, and back (PROTOCOL section 2).
+//!
+//! Both state machines and [`crate::DataLine`] read through [`LineReader`] and [`Line`], and write through
+//! [`LineWriter`]. What the keys of a verb mean is the business of [`crate::message`].
+
+use std::borrow::Cow;
+use std::fmt::{self, Display, Write};
+
+use crate::{ErrorCode, LINE_BYTES_MAX, text};
+
+/// Longest key in bytes (PROTOCOL section 2).
+pub const KEY_BYTES_MAX: usize = 32;
+
+/// With at most this many keys, comparing each with each is cheaper than sorting; a 2,048-byte line can hold hundreds.
+const FEW_KEYS: usize = 16;
+
+/// Cuts a stream into lines, whatever its fragmentation.
+///
+/// It owns memory only while a line is incomplete, so that an idle connection costs 24 bytes here and no heap.
+#[derive(Debug, Default)]
+pub struct LineReader {
+    partial: Vec<u8>,
+}
+
+impl LineReader {
+    /// The next line of what was kept and `input`, without its ending; `input` is moved behind it. `None`: no line is
+    /// whole yet, and all of `input` was kept. A line that lies whole in `input` is not copied.
+    ///
+    /// Fails with [`ErrorCode::LineTooLong`] once [`LINE_BYTES_MAX`] bytes without a line feed are followed by another
+    /// one; the stream is then useless, and reading on is the caller's mistake (it would begin in the middle of a line).
+    pub fn next<'i>(&mut self, input: &mut &'i [u8]) -> Result<Option<Cow<'i, [u8]>>, ErrorCode> {
+        let room = LINE_BYTES_MAX.saturating_sub(self.partial.len());
+        let Some(end) = input.iter().take(room).position(|byte| *byte == b'\n') else {
+            if input.len() > room {
+                self.clear();
+                return Err(ErrorCode::LineTooLong);
+            }
+            self.keep(input);
+            *input = &[];
+            return Ok(None);
+        };
+        let (line, rest) = input.split_at(end);
+        *input = rest.get(1..).unwrap_or_default();
+        if self.partial.is_empty() {
+            return Ok(Some(Cow::Borrowed(
+                line.strip_suffix(b"\r").unwrap_or(line),
+            )));
+        }
+        self.keep(line);
+        let mut whole = std::mem::take(&mut self.partial);
+        if whole.last() == Some(&b'\r') {
+            whole.pop();
+        }
+        Ok(Some(Cow::Owned(whole)))
+    }
+
+    /// Keeps `bytes` uncut for a later [`LineReader::take`]: input that may not be read yet. Nothing is kept and
+    /// [`ErrorCode::LineTooLong`] is told when it would be more than [`LINE_BYTES_MAX`] bytes in all.
+    pub fn hold(&mut self, bytes: &[u8]) -> Result<(), ErrorCode> {
+        if bytes.len() > LINE_BYTES_MAX.saturating_sub(self.partial.len()) {
+            return Err(ErrorCode::LineTooLong);
+        }
+        self.keep(bytes);
+        Ok(())
+    }
+
+    /// Gives away all that is kept.
+    pub fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.partial)
+    }
+
+    /// Forgets what is kept, and frees its memory.
+    pub fn clear(&mut self) {
+        self.partial = Vec::new();
+    }
+
+    /// Bytes of heap in use: 0 between lines, never more than [`LINE_BYTES_MAX`].
+    pub fn heap_bytes(&self) -> usize {
+        self.partial.capacity()
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        let needed = self.partial.len().saturating_add(bytes.len());
+        if needed > self.partial.capacity() {
+            // Doubling is left to us because Vec's own would pass LINE_BYTES_MAX.
+            let capacity = needed
+                .next_power_of_two()
+                .clamp(64, LINE_BYTES_MAX)
+                .max(needed);
+            self.partial.reserve_exact(capacity - self.partial.len());
+        }
+        self.partial.extend_from_slice(bytes);
+    }
+}
+
+macro_rules! verbs {
+    ($($variant:ident => $name:literal, $doc:literal;)*) => {
+        /// The first word of a line.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Verb { $(#[doc = $doc] $variant,)* }
+
+        impl Verb {
+            /// Every verb of version 1.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The verb on the wire.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// The verb of a received line; `None` if version 1 has no such verb.
+            pub fn parse(name: &str) -> Option<Self> {
+                match name { $($name => Some(Self::$variant),)* _ => None }
+            }
+        }
+    };
+}
+
+verbs! {
+    Connect => "CONNECT", "Handset: registers (PROTOCOL 3.1).";
+    ConnRegistered => "CONNREGISTERED", "Gateway: registered (PROTOCOL 3.1).";
+    ConnRefused => "CONNREFUSED", "Gateway: not registered (PROTOCOL 3.1).";
+    Waiting => "WAITING", "Handset: is there (PROTOCOL 3.2).";
+    KeepAlive => "KEEPALIVE", "Gateway: asks whether the handset is there (PROTOCOL 3.2).";
+    RequestPending => "REQUESTPENDING", "Gateway: a request waits for a data channel (PROTOCOL 3.3).";
+    Reconnect => "RECONNECT", "Gateway: is leaving (PROTOCOL 3.4).";
+    Bye => "BYE", "Handset: is leaving (PROTOCOL 3.4).";
+    Error => "ERROR", "Either: closes for this reason (PROTOCOL sections 2 and 4).";
+    Data => "DATA", "Handset: takes a request, first line of a data channel (PROTOCOL 5.1).";
+}
+
+/// A line of sound form: a known verb, well-formed keys and values, no key twice. Keys of no meaning are still in it.
+#[derive(Clone, Copy)]
+pub struct Line<'l> {
+    verb: Verb,
+    words: &'l str,
+}
+
+impl<'l> Line<'l> {
+    /// Reads a line, given without its ending. Fails with [`ErrorCode::BadLine`] if its form is wrong, and with
+    /// [`ErrorCode::UnknownVerb`] if only its verb is.
+    pub fn parse(line: &'l [u8]) -> Result<Self, ErrorCode> {
+        // Every byte that may stand in a line is ASCII, so nothing of a well-formed line is lost here.
+        let line = std::str::from_utf8(line).map_err(|_utf8| ErrorCode::BadLine)?;
+        let (verb, words) = line
+            .split_once(' ')
+            .map_or((line, None), |(verb, words)| (verb, Some(words)));
+        if verb.is_empty() || !verb.bytes().all(|byte| byte.is_ascii_uppercase()) {
+            return Err(ErrorCode::BadLine);
+        }
+        let mut count = 0usize;
+        for word in words.into_iter().flat_map(|words| words.split(' ')) {
+            let (key, value) = word.split_once('=').ok_or(ErrorCode::BadLine)?;
+            if !is_key(key) || !is_value(value) {
+                return Err(ErrorCode::BadLine);
+            }
+            count += 1;
+        }
+        let words = words.unwrap_or_default();
+        if has_twice(words, count) {
+            return Err(ErrorCode::BadLine);
+        }
+        let verb = Verb::parse(verb).ok_or(ErrorCode::UnknownVerb)?;
+        Ok(Self { verb, words })
+    }
+
+    /// The verb.
+    pub fn verb(&self) -> Verb {
+        self.verb
+    }
+
+    /// The value of `key`, never empty; `None` if the line has no such key.
+    pub fn value(&self, key: &str) -> Option<&'l str> {
+        pairs(self.words).find_map(|(known, value)| (known == key).then_some(value))
+    }
+}
+
+// A CONNECT's words hold a token, so only the verb is shown.
+impl fmt::Debug for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Line")
+            .field("verb", &self.verb)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Writes one line: a verb, then pairs, then [`LineWriter::end`].
+///
+/// No value can break out of its place: a byte that may not stand in a value is percent-encoded, and a pair whose
+/// value would be empty is left out.
+#[derive(Debug)]
+pub struct LineWriter<'o> {
+    out: &'o mut Vec<u8>,
+}
+
+impl<'o> LineWriter<'o> {
+    /// Begins a line behind what `out` already holds.
+    pub fn new(verb: Verb, out: &'o mut Vec<u8>) -> Self {
+        out.extend_from_slice(verb.name().as_bytes());
+        Self { out }
+    }
+
+    /// Adds `key=value`.
+    pub fn pair(self, key: &'static str, value: impl Display) -> Self {
+        debug_assert!(is_key(key), "{key} is no key");
+        let before = self.out.len();
+        self.out.push(b' ');
+        self.out.extend_from_slice(key.as_bytes());
+        self.out.push(b'=');
+        let empty = self.out.len();
+        // Writing to a Vec does not fail; a Display that does leaves its pair cut short, which harms nobody.
+        let _ = write!(Visible(self.out), "{value}");
+        if self.out.len() == empty {
+            self.out.truncate(before);
+        }
+        self
+    }
+
+    /// Adds `key=value` if there is a value.
+    pub fn maybe(self, key: &'static str, value: Option<impl Display>) -> Self {
+        match value {
+            Some(value) => self.pair(key, value),
+            None => self,
+        }
+    }
+
+    /// Adds free text, percent-encoded and cut to [`text::ENCODED_BYTES_MAX`], if there is any.
+    pub fn text(self, key: &'static str, value: Option<&str>) -> Self {
+        self.maybe(key, value.map(text::encode))
+    }
+
+    /// Ends the line.
+    pub fn end(self) {
+        self.out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Percent-encodes whatever may not stand in a value.
+struct Visible<'o>(&'o mut Vec<u8>);
+
+impl Write for Visible<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for byte in text.bytes() {
+            if byte.is_ascii_graphic() {
+                self.0.push(byte);
+            } else {
+                self.0.extend_from_slice(&text::percent(byte));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_key(key: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=KEY_BYTES_MAX).contains(&key.len()) && key.bytes().all(allowed)
+}
+
+/// PROTOCOL is silent about a value of no bytes; it says nothing that an absent key would not, so it is malformed.
+fn is_value(value: &str) -> bool {
+    !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn pairs(words: &str) -> impl Iterator<Item = (&str, &str)> {
+    words.split(' ').filter_map(|word| word.split_once('='))
+}
+
+fn has_twice(words: &str, count: usize) -> bool {
+    let keys = || pairs(words).map(|(key, _)| key);
+    if count <= FEW_KEYS {
+        return keys()
+            .enumerate()
+            .any(|(place, key)| keys().take(place).any(|earlier| earlier == key));
+    }
+    let mut sorted: Vec<&str> = keys().collect();
+    sorted.sort_unstable();
+    sorted.dedup();
+    sorted.len() != count
+}

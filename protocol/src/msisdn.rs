@@ -73,7 +73,12 @@ impl fmt::Display for MaskedMsisdn {
         if digits < 9 {
             return write!(f, "…{:02}", number % 100);
         }
-        write!(f, "{}…{:04}", number / 10u64.pow(digits - 2), number % 10_000)
+        write!(
+            f,
+            "{}…{:04}",
+            number / 10u64.pow(digits - 2),
+            number % 10_000
+        )
     }
 }
 
@@ -89,17 +94,36 @@ mod tests {
 
     #[test]
     fn only_e164_digits_are_taken() {
-        assert_eq!(Msisdn::parse(b"34610515151").map(Msisdn::as_u64), Ok(34_610_515_151));
-        assert_eq!(Msisdn::parse(b"999999999999999").map(|m| m.digits().to_string()), Ok("999999999999999".into()));
-        for bad in ["", "1234", "0123456", "1234567890123456", "+34610515151", "3461051515a", "34 610"] {
+        assert_eq!(
+            Msisdn::parse(b"34610515151").map(Msisdn::as_u64),
+            Ok(34_610_515_151)
+        );
+        assert_eq!(
+            Msisdn::parse(b"999999999999999").map(|m| m.digits().to_string()),
+            Ok("999999999999999".into())
+        );
+        for bad in [
+            "",
+            "1234",
+            "0123456",
+            "1234567890123456",
+            "+34610515151",
+            "3461051515a",
+            "34 610",
+        ] {
             assert_eq!(Msisdn::parse(bad.as_bytes()), Err(BadMsisdn), "{bad:?}");
         }
     }
 
     #[test]
     fn what_a_person_reads_is_masked() {
-        let shown = |digits: &[u8]| Msisdn::parse(digits).map(|m| (m.masked().to_string(), format!("{m:?}")));
-        assert_eq!(shown(b"34610510151"), Ok(("34…0151".into(), "Msisdn(34…0151)".into())));
+        let shown = |digits: &[u8]| {
+            Msisdn::parse(digits).map(|m| (m.masked().to_string(), format!("{m:?}")))
+        };
+        assert_eq!(
+            shown(b"34610510151"),
+            Ok(("34…0151".into(), "Msisdn(34…0151)".into()))
+        );
         assert_eq!(shown(b"12345"), Ok(("…45".into(), "Msisdn(…45)".into())));
     }
 }

@@ -6,7 +6,15 @@
 
 use std::ops::RangeInclusive;
 
+use crate::line::{Line, LineReader, Verb};
+use crate::message::{self, Fault, Message};
 use crate::{Connect, ErrorCode, HostPort, Millis, Refusal, RequestId, SessionId};
+
+/// Unasked WAITINGs that a handset may send in [`FLOOD_WINDOW`] (PROTOCOL 3.2).
+pub const UNASKED_WAITINGS_MAX: u8 = 10;
+
+/// Counted from the first unasked WAITING on; the next one after its end begins a new window.
+pub const FLOOD_WINDOW: Millis = Millis::from_secs(60);
 
 /// What the gateway's configuration says about every session.
 #[derive(Debug, Clone)]
@@ -51,75 +59,280 @@ pub enum SessionEvent {
     Dead,
 }
 
-/// One signaling connection, as the gateway sees it.
+/// One signaling connection, as the gateway sees it. 48 bytes, and no heap while no line is half received: a gateway
+/// holds a million of them.
 #[derive(Debug)]
-pub struct Session {}
+pub struct Session {
+    reader: LineReader,
+    deadline: Millis,
+    /// When the current [`FLOOD_WINDOW`] began.
+    window_start: Millis,
+    timeout_s: u32,
+    state: State,
+    /// Unasked WAITINGs in the current window.
+    unasked: u8,
+    /// KEEPALIVEs whose WAITING is still to come: a data channel restarts the timer but answers none of them.
+    owed: u8,
+}
 
-#[allow(unused_variables, clippy::todo, clippy::needless_pass_by_ref_mut)]
+/// Where a session is, and so what its deadline means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// CONNECT must be whole by the deadline.
+    Connecting,
+    /// CONNECT came; the owner must admit or refuse it by the deadline.
+    Authenticating,
+    /// The first WAITING must come by the deadline.
+    Registered,
+    /// KEEPALIVE is due at the deadline.
+    Waiting,
+    /// KEEPALIVE was sent: the session is dead at the deadline.
+    Challenged,
+    /// Refused, left, broken or dead.
+    Ended,
+}
+
 impl Session {
     /// A connection accepted at `now`.
     pub fn new(now: Millis, rules: &Rules) -> Self {
-        todo!()
+        Self {
+            reader: LineReader::default(),
+            deadline: now + rules.connect_limit,
+            window_start: now,
+            timeout_s: 0,
+            state: State::Connecting,
+            unasked: 0,
+            owed: 0,
+        }
     }
 
     /// Takes bytes as they arrived. Never panics, keeps at most one partial line.
+    ///
+    /// While a CONNECT awaits its answer, up to [`crate::LINE_BYTES_MAX`] bytes behind it are kept for
+    /// [`Session::admit`]; more is [`ErrorCode::LineTooLong`]: a handset has no cause to send but a WAITING or a BYE
+    /// there. The time of a line is `now`, even if the deadline has passed and [`Session::on_deadline`] was not called.
     pub fn input(&mut self, bytes: &[u8], now: Millis, rules: &Rules, out: &mut SessionOutput) {
-        todo!()
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            match self.state {
+                State::Ended => return,
+                State::Authenticating => {
+                    if let Err(code) = self.reader.hold(rest) {
+                        self.end(code, out);
+                    }
+                    return;
+                }
+                State::Connecting | State::Registered | State::Waiting | State::Challenged => {}
+            }
+            match self.reader.next(&mut rest) {
+                Ok(None) => return,
+                Ok(Some(line)) => {
+                    if let Err(fault) = self.line(&line, now, rules, out) {
+                        self.answer(fault, out);
+                    }
+                }
+                Err(code) => self.end(code, out),
+            }
+        }
     }
 
     /// Answers [`SessionEvent::Authenticate`] with CONNREGISTERED; the timeout in force is the asked one, clamped.
-    /// Then reads what came behind the CONNECT.
-    pub fn admit(&mut self, session: SessionId, now: Millis, rules: &Rules, out: &mut SessionOutput) {
-        todo!()
+    /// Then reads what came behind the CONNECT. Without a CONNECT to answer: nothing.
+    pub fn admit(
+        &mut self,
+        session: SessionId,
+        now: Millis,
+        rules: &Rules,
+        out: &mut SessionOutput,
+    ) {
+        if self.state != State::Authenticating {
+            return;
+        }
+        // Not Ord::clamp, which panics on an empty range: rules are data.
+        self.timeout_s = self
+            .timeout_s
+            .max(*rules.timeout_s.start())
+            .min(*rules.timeout_s.end())
+            .max(1);
+        self.state = State::Registered;
+        self.deadline = now + rules.connect_limit;
+        Message::Registered {
+            session,
+            timeout_s: self.timeout_s,
+        }
+        .encode(&mut out.wire);
+        let behind = self.reader.take();
+        self.input(&behind, now, rules, out);
     }
 
-    /// Answers [`SessionEvent::Authenticate`] with CONNREFUSED.
+    /// Answers [`SessionEvent::Authenticate`] with CONNREFUSED. Without a CONNECT to answer: nothing.
     pub fn refuse(&mut self, refusal: &Refusal, out: &mut SessionOutput) {
-        todo!()
+        if self.state != State::Authenticating {
+            return;
+        }
+        refusal.encode(&mut out.wire);
+        self.close(SessionEvent::Refused(refusal.code), out);
     }
 
-    /// Sends REQUESTPENDING and tells `true`; or, before the first WAITING or after the end, sends nothing and tells `false`.
-    pub fn signal(&mut self, id: RequestId, data: Option<&HostPort>, out: &mut SessionOutput) -> bool {
-        todo!()
+    /// Sends REQUESTPENDING and tells `true`; or, before the first WAITING or after the end, sends nothing and tells
+    /// `false` (PROTOCOL 3.2, 3.3).
+    pub fn signal(
+        &mut self,
+        id: RequestId,
+        data: Option<&HostPort>,
+        out: &mut SessionOutput,
+    ) -> bool {
+        if self.is_ready() {
+            message::encode_request_pending(id, data, &mut out.wire);
+        }
+        self.is_ready()
     }
 
-    /// The handset opened a data channel for this session: restarts the timer (PROTOCOL 3.2).
+    /// The handset opened a data channel for this session: restarts the timer (PROTOCOL 3.2). A WAITING that it owes
+    /// for a KEEPALIVE stays owed. The wait for the first WAITING is not prolonged.
     pub fn on_data_channel(&mut self, now: Millis) {
-        todo!()
+        if self.is_ready() {
+            self.restart(now);
+        }
     }
 
-    /// Sends RECONNECT: the gateway is draining. Before registration: nothing.
+    /// Sends RECONNECT: the gateway is draining (PROTOCOL 3.4). Before registration: nothing.
     pub fn reconnect(&mut self, after: Millis, to: Option<&HostPort>, out: &mut SessionOutput) {
-        todo!()
+        if self.is_registered() {
+            message::encode_reconnect(after, to, &mut out.wire);
+        }
     }
 
     /// Ends the session with an ERROR line: `replaced`, `revoked`, `internal`.
     pub fn end(&mut self, code: ErrorCode, out: &mut SessionOutput) {
-        todo!()
+        if self.state == State::Ended {
+            return;
+        }
+        message::encode_error(code, &mut out.wire);
+        self.close(SessionEvent::Broken(code), out);
     }
 
     /// When [`Session::on_deadline`] must be called next; moves with every call above. `None` once it has ended.
     pub fn deadline(&self) -> Option<Millis> {
-        todo!()
+        (self.state != State::Ended).then_some(self.deadline)
     }
 
     /// Does what is due at `now`; nothing if nothing is.
+    ///
+    /// An owner that has not answered [`SessionEvent::Authenticate`] within the connect limit is our fault, not the
+    /// handset's: the session then ends as `internal`.
     pub fn on_deadline(&mut self, now: Millis, rules: &Rules, out: &mut SessionOutput) {
-        todo!()
+        if now < self.deadline {
+            return;
+        }
+        match self.state {
+            State::Connecting | State::Registered => self.end(ErrorCode::ConnectTimeout, out),
+            State::Authenticating => self.end(ErrorCode::Internal, out),
+            State::Waiting => {
+                Message::KeepAlive.encode(&mut out.wire);
+                out.events.push(SessionEvent::KeepAliveSent);
+                self.owed = self.owed.saturating_add(1);
+                self.state = State::Challenged;
+                self.deadline = now + rules.grace_max.min(Millis::from_secs(self.timeout_s));
+            }
+            State::Challenged => self.close(SessionEvent::Dead, out),
+            State::Ended => {}
+        }
     }
 
     /// Whether CONNREGISTERED was sent and the session has not ended.
     pub fn is_registered(&self) -> bool {
-        todo!()
+        self.state == State::Registered || self.is_ready()
     }
 
     /// Whether REQUESTPENDING may be sent: registered, and the first WAITING has come.
     pub fn is_ready(&self) -> bool {
-        todo!()
+        matches!(self.state, State::Waiting | State::Challenged)
     }
 
     /// The keep-alive timeout in force, seconds; 0 before registration.
     pub fn timeout_s(&self) -> u32 {
-        todo!()
+        // Until then the field holds what the handset asked for.
+        if self.state == State::Authenticating {
+            0
+        } else {
+            self.timeout_s
+        }
+    }
+
+    /// Bytes of heap in use: 0 while no line is half received, never more than [`crate::LINE_BYTES_MAX`].
+    pub fn heap_bytes(&self) -> usize {
+        self.reader.heap_bytes()
+    }
+
+    fn line(
+        &mut self,
+        line: &[u8],
+        now: Millis,
+        rules: &Rules,
+        out: &mut SessionOutput,
+    ) -> Result<(), Fault> {
+        let line = Line::parse(line)?;
+        match (self.state, line.verb()) {
+            (State::Connecting, Verb::Connect) => {
+                let Message::Connect(connect) = Message::read(&line)? else {
+                    return Err(Fault::Broken(ErrorCode::Internal));
+                };
+                self.timeout_s = connect.timeout_s;
+                self.state = State::Authenticating;
+                self.deadline = now + rules.connect_limit;
+                out.events
+                    .push(SessionEvent::Authenticate(Box::new(connect)));
+            }
+            (State::Registered, Verb::Waiting) => {
+                self.restart(now);
+                out.events.push(SessionEvent::Ready);
+            }
+            (State::Waiting | State::Challenged, Verb::Waiting) => self.waiting(now, out)?,
+            (State::Registered | State::Waiting | State::Challenged, Verb::Bye) => {
+                self.close(SessionEvent::Left, out);
+            }
+            _ => return Err(Fault::Broken(ErrorCode::UnexpectedVerb)),
+        }
+        Ok(())
+    }
+
+    fn waiting(&mut self, now: Millis, out: &mut SessionOutput) -> Result<(), Fault> {
+        self.restart(now);
+        if self.owed > 0 {
+            self.owed -= 1;
+            out.events.push(SessionEvent::KeepAliveAnswered);
+            return Ok(());
+        }
+        if self.unasked == 0 || now.since(self.window_start) >= FLOOD_WINDOW {
+            self.window_start = now;
+            self.unasked = 0;
+        }
+        self.unasked = self.unasked.saturating_add(1);
+        if self.unasked > UNASKED_WAITINGS_MAX {
+            return Err(Fault::Broken(ErrorCode::Flooding));
+        }
+        Ok(())
+    }
+
+    fn restart(&mut self, now: Millis) {
+        self.state = State::Waiting;
+        self.deadline = now + Millis::from_secs(self.timeout_s);
+    }
+
+    fn answer(&mut self, fault: Fault, out: &mut SessionOutput) {
+        match fault {
+            Fault::Broken(code) => self.end(code, out),
+            Fault::Refused(code) => {
+                Refusal::new(code).encode(&mut out.wire);
+                self.close(SessionEvent::Refused(code), out);
+            }
+        }
+    }
+
+    fn close(&mut self, why: SessionEvent, out: &mut SessionOutput) {
+        out.events.push(why);
+        self.state = State::Ended;
+        self.reader.clear();
     }
 }
