@@ -40,3 +40,63 @@ fn up_to(most: Millis, random: u64) -> Millis {
     let scaled = (u128::from(random) * (u128::from(most.0) + 1)) >> 64;
     Millis(u64::try_from(scaled).unwrap_or(most.0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_span_doubles_up_to_a_minute_and_begins_anew_after_success() {
+        let mut backoff = Backoff::default();
+        let longest: Vec<u64> = (0..9).map(|_| backoff.next(u64::MAX, None).0).collect();
+        assert_eq!(
+            longest,
+            [
+                500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000
+            ]
+        );
+        backoff.reset();
+        assert_eq!(backoff.next(u64::MAX, None), Millis(500));
+    }
+
+    #[test]
+    fn jitter_is_full() {
+        let next = |random| Backoff { attempts: 3 }.next(random, None).0;
+        assert_eq!(
+            (next(0), next(u64::MAX / 2), next(u64::MAX)),
+            (0, 2_000, 4_000)
+        );
+    }
+
+    #[test]
+    fn retry_after_is_a_lower_bound_with_a_quarter_of_jitter() {
+        let next = |random, retry_after_s| Backoff::default().next(random, Some(retry_after_s)).0;
+        assert_eq!(
+            (next(0, 8), next(u64::MAX / 2, 8), next(u64::MAX, 8)),
+            (8_000, 9_000, 10_000)
+        );
+        assert_eq!(
+            next(u64::MAX, 0),
+            500,
+            "nothing to wait for: the usual back-off"
+        );
+        let patient = Backoff { attempts: 20 }.next(u64::MAX, Some(8));
+        assert_eq!(
+            patient,
+            Millis(60_000),
+            "it lowers no back-off that is longer"
+        );
+        assert_eq!(
+            next(0, u32::MAX),
+            86_400_000,
+            "nobody is sent away for good"
+        );
+    }
+
+    #[test]
+    fn counting_attempts_has_no_end() {
+        let mut backoff = Backoff { attempts: u32::MAX };
+        assert_eq!(backoff.next(u64::MAX, None), Millis(60_000));
+        assert_eq!(backoff.attempts, u32::MAX);
+    }
+}

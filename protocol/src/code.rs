@@ -102,3 +102,20 @@ wire_names!(ErrorCode {
     Internal => "internal",
     UnknownRequest => "unknown-request",
 });
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_read_back_and_a_later_one_is_unknown() {
+        for code in RefusalCode::ALL {
+            assert_eq!(RefusalCode::parse(code.name().as_bytes()), *code);
+        }
+        for code in ErrorCode::ALL {
+            assert_eq!(ErrorCode::parse(code.name().as_bytes()), *code);
+        }
+        assert_eq!(RefusalCode::parse(b"moon-phase"), RefusalCode::Unknown);
+        assert_eq!(ErrorCode::parse(b"Replaced"), ErrorCode::Unknown);
+    }
+}

@@ -79,3 +79,73 @@ fn take_id(line: &[u8]) -> Result<RequestId, ErrorCode> {
         Err(Fault::Broken(code)) => Err(code),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: RequestId = RequestId(0x9f86_d081_884c_7d65_9a2f_eaa0_c55a_d015);
+    const LINE: &[u8] = b"DATA id=9f86d081884c7d659a2feaa0c55ad015\r\n";
+
+    #[test]
+    fn the_line_binds_and_the_rest_is_http() {
+        assert_eq!(DataLine::encode(ID), LINE);
+        let input = [LINE, b"HTTP/1.1 200 OK\r\n"].concat();
+        assert_eq!(
+            DataLine::default().input(&input),
+            DataStep::Bound {
+                id: ID,
+                used: LINE.len()
+            }
+        );
+    }
+
+    #[test]
+    fn used_counts_the_last_call_alone() {
+        for cut in 1..LINE.len() {
+            let (head, tail) = LINE.split_at(cut);
+            let mut data = DataLine::default();
+            assert_eq!(data.input(head), DataStep::More, "{cut}");
+            assert_eq!(data.input(&[]), DataStep::More, "{cut}");
+            assert_eq!(
+                data.input(tail),
+                DataStep::Bound {
+                    id: ID,
+                    used: tail.len()
+                },
+                "{cut}"
+            );
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        let step = |line: &[u8]| DataLine::default().input(line);
+        assert_eq!(step(b"DATA\r\n"), DataStep::Bad(ErrorCode::BadLine));
+        assert_eq!(step(b"DATA id=9f86\r\n"), DataStep::Bad(ErrorCode::BadLine));
+        assert_eq!(
+            step(b"GET / HTTP/1.1\r\n"),
+            DataStep::Bad(ErrorCode::BadLine)
+        );
+        assert_eq!(
+            step(b"HELLO a=b\r\n"),
+            DataStep::Bad(ErrorCode::UnknownVerb)
+        );
+        assert_eq!(
+            step(b"WAITING\r\n"),
+            DataStep::Bad(ErrorCode::UnexpectedVerb)
+        );
+        assert_eq!(
+            step(b"CONNECT version=2\r\n"),
+            DataStep::Bad(ErrorCode::UnexpectedVerb)
+        );
+        assert_eq!(step(&[b'A'; 2049]), DataStep::Bad(ErrorCode::LineTooLong));
+    }
+
+    #[test]
+    fn one_line_is_all_there_is() {
+        let mut data = DataLine::default();
+        data.input(LINE);
+        assert_eq!(data.input(LINE), DataStep::Bad(ErrorCode::UnexpectedVerb));
+    }
+}

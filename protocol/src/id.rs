@@ -53,3 +53,37 @@ fn hex<const DIGITS: usize>(text: &[u8]) -> Option<u128> {
         Some(number << 4 | u128::from(digit))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_exactly_their_hex_digits() {
+        assert_eq!(SessionId::parse(b"00000000000004d2"), Some(SessionId(1234)));
+        assert_eq!(
+            SessionId::parse(b"FFFFFFFFFFFFFFFF"),
+            Some(SessionId(u64::MAX))
+        );
+        assert_eq!(RequestId::parse(&[b'f'; 32]), Some(RequestId(u128::MAX)));
+        for bad in [
+            "",
+            "4d2",
+            "00000000000004d",
+            "00000000000004d2a",
+            "+0000000000004d2",
+            "00000000000004g2",
+        ] {
+            assert_eq!(SessionId::parse(bad.as_bytes()), None, "{bad:?}");
+        }
+        assert_eq!(RequestId::parse(&[b'f'; 31]), None);
+        assert_eq!(RequestId::parse(&[b'f'; 33]), None);
+    }
+
+    #[test]
+    fn a_request_id_in_a_log_is_no_key_to_the_request() {
+        let id = RequestId(0x9f86_d081_884c_7d65_9a2f_eaa0_c55a_d015);
+        assert_eq!(format!("{id:?}"), "RequestId(9f86d081…)");
+        assert_eq!(id.to_string(), "9f86d081884c7d659a2feaa0c55ad015");
+    }
+}

@@ -277,3 +277,171 @@ fn has_twice(words: &str, count: usize) -> bool {
     sorted.dedup();
     sorted.len() != count
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(reader: &mut LineReader, mut input: &[u8]) -> Vec<Result<String, ErrorCode>> {
+        let mut lines = Vec::new();
+        while !input.is_empty() {
+            match reader.next(&mut input) {
+                Ok(None) => break,
+                Ok(Some(line)) => lines.push(Ok(String::from_utf8_lossy(&line).into_owned())),
+                Err(code) => {
+                    lines.push(Err(code));
+                    break;
+                }
+            }
+        }
+        lines
+    }
+
+    #[test]
+    fn a_line_ends_in_crlf_or_lf_wherever_it_was_cut() {
+        let mut reader = LineReader::default();
+        assert_eq!(
+            lines(&mut reader, b"ONE\r\nTWO\n\r\nTH"),
+            [Ok("ONE".into()), Ok("TWO".into()), Ok(String::new())]
+        );
+        assert_eq!(lines(&mut reader, b"REE\r"), []);
+        assert_eq!(
+            lines(&mut reader, b"\nFOUR\n"),
+            [Ok("THREE".into()), Ok("FOUR".into())]
+        );
+        assert_eq!(reader.heap_bytes(), 0);
+    }
+
+    #[test]
+    fn a_whole_line_is_not_copied() {
+        let input = b"WAITING\r\n".as_slice();
+        let line = LineReader::default()
+            .next(&mut &*input)
+            .expect("not too long");
+        assert!(matches!(line, Some(Cow::Borrowed(b"WAITING"))));
+    }
+
+    #[test]
+    fn byte_2049_is_one_too_many_and_not_an_earlier_one() {
+        let mut reader = LineReader::default();
+        assert_eq!(lines(&mut reader, &[b'A'; LINE_BYTES_MAX]), []);
+        assert_eq!(lines(&mut reader, b"A"), [Err(ErrorCode::LineTooLong)]);
+        assert_eq!(reader.heap_bytes(), 0);
+
+        let mut longest = vec![b'A'; LINE_BYTES_MAX - 1];
+        longest.push(b'\n');
+        let whole = lines(&mut LineReader::default(), &longest);
+        assert_eq!(
+            whole.first().map(|line| line.as_ref().map(String::len)),
+            Some(Ok(2047))
+        );
+        longest.insert(0, b'A');
+        assert_eq!(
+            lines(&mut LineReader::default(), &longest),
+            [Err(ErrorCode::LineTooLong)]
+        );
+
+        // Cut before the last byte: 2,047 are kept, and the line feed is byte 2,048 or byte 2,049.
+        for (kept, end) in [(2047, Ok(())), (2048, Err(ErrorCode::LineTooLong))] {
+            assert_eq!(lines(&mut reader, &vec![b'A'; kept]), []);
+            let ended = lines(&mut reader, b"\n").remove(0);
+            assert_eq!(ended.map(|_| ()), end, "{kept}");
+        }
+    }
+
+    #[test]
+    fn memory_for_a_partial_line_never_passes_the_limit() {
+        let mut reader = LineReader::default();
+        for _ in 0..LINE_BYTES_MAX {
+            assert_eq!(lines(&mut reader, b"A"), []);
+            assert!(reader.heap_bytes() <= LINE_BYTES_MAX);
+        }
+    }
+
+    #[test]
+    fn form_is_judged_strictly() {
+        let parse = |line: &str| Line::parse(line.as_bytes()).map(|line| line.verb());
+        assert_eq!(parse("WAITING"), Ok(Verb::Waiting));
+        assert_eq!(parse("WAITING a-9=~ b=x=y=="), Ok(Verb::Waiting));
+        assert_eq!(
+            parse(&format!("WAITING {}=1", "k".repeat(32))),
+            Ok(Verb::Waiting)
+        );
+        let long_key = format!("WAITING {}=1", "k".repeat(33));
+        for bad in [
+            "",
+            " ",
+            "waiting",
+            "Waiting",
+            " WAITING",
+            "WAITING ",
+            "WAITING  a=1",
+            "WAITING a=1 ",
+            "WAITING a",
+            "WAITING =1",
+            "WAITING a=",
+            "WAITING A=1",
+            "WAITING a_b=1",
+            "WAITING a=1\tb=2",
+            "WAITING a=\u{e9}",
+            "WAITING a=\x7f",
+            "WAITING a=\0",
+            "WAITING\ta=1",
+            "WAITING a=1\r",
+            "WAIT-ING",
+            "WAITING2",
+            "a=1",
+            &long_key,
+        ] {
+            assert_eq!(parse(bad), Err(ErrorCode::BadLine), "{bad:?}");
+        }
+        assert_eq!(
+            Line::parse(b"WAITING a=\xff").map(|line| line.verb()),
+            Err(ErrorCode::BadLine)
+        );
+        assert_eq!(parse("HELLO a=1"), Err(ErrorCode::UnknownVerb));
+        assert_eq!(
+            parse("HELLO a"),
+            Err(ErrorCode::BadLine),
+            "form comes before the verb"
+        );
+    }
+
+    #[test]
+    fn a_key_that_comes_twice_is_found_among_few_and_many() {
+        for others in [0, 1, FEW_KEYS - 1, FEW_KEYS, FEW_KEYS + 1, 300] {
+            let many: String = (0..others).map(|n| format!(" k{n}=v")).collect();
+            let once = format!("WAITING twice=1{many}");
+            assert!(Line::parse(once.as_bytes()).is_ok(), "{others}");
+            let twice = format!("{once} twice=2");
+            assert_eq!(
+                Line::parse(twice.as_bytes()).err(),
+                Some(ErrorCode::BadLine),
+                "{others}"
+            );
+        }
+    }
+
+    #[test]
+    fn values_are_found_by_whole_key() {
+        let line = Line::parse(b"CONNECT xid=1 id=a=b idx=2").expect("well-formed");
+        assert_eq!(line.value("id"), Some("a=b"));
+        assert_eq!(line.value("i"), None);
+        assert_eq!(format!("{line:?}"), "Line { verb: Connect, .. }");
+    }
+
+    #[test]
+    fn no_value_breaks_out_of_its_place() {
+        let mut wire = Vec::new();
+        let writer = LineWriter::new(Verb::Connect, &mut wire);
+        writer
+            .pair("token", "a\r\nBYE b\u{e9}")
+            .pair("agent", "")
+            .text("reason", Some("100 %\n"))
+            .end();
+        assert_eq!(
+            wire,
+            b"CONNECT token=a%0D%0ABYE%20b%C3%A9 reason=100%20%25%0A\r\n"
+        );
+    }
+}

@@ -71,3 +71,35 @@ fn hex_pair(bytes: &[u8]) -> Option<u8> {
     let number = char::from(*high).to_digit(16)? << 4 | char::from(*low).to_digit(16)?;
     u8::try_from(number).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn visible_ascii_stays_and_the_rest_is_escaped() {
+        assert_eq!(encode("acme/1.0=x"), "acme/1.0=x");
+        assert_eq!(encode("50 % é\r\n"), "50%20%25%20%C3%A9%0D%0A");
+        assert_eq!(decode("50%20%25%20%c3%A9"), "50 % é");
+    }
+
+    #[test]
+    fn long_text_is_cut_between_characters() {
+        assert_eq!(encode(&"a".repeat(300)).len(), ENCODED_BYTES_MAX);
+        let cut = encode(&"é".repeat(300));
+        assert_eq!(cut.len(), 252, "42 characters of 6 bytes each fit into 256");
+        assert_eq!(decode(&cut), "é".repeat(42));
+    }
+
+    #[test]
+    fn what_a_peer_sends_is_made_harmless() {
+        assert_eq!(decode("%"), "%");
+        assert_eq!(decode("%4"), "%4");
+        assert_eq!(decode("%zz%+1%41"), "%zz%+1A");
+        assert_eq!(
+            decode("a%0d%0aforged%1b[2J%7F"),
+            "a\u{fffd}\u{fffd}forged\u{fffd}[2J\u{fffd}"
+        );
+        assert_eq!(decode("%ff%C2%85"), "\u{fffd}\u{fffd}");
+    }
+}
