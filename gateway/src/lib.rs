@@ -34,8 +34,10 @@ pub mod stream; // a TCP connection as hyper reads and writes it
 
 // Around the way.
 pub mod admin; // health, readiness, metrics, sessions, drain, revoke
+pub mod config_file; // reads what the operator said, and tells all that is wrong with it
 pub mod drain; // leaving in order
 pub mod gateway; // starts all of it, stops all of it
+pub mod metrics; // where everyone's numbers are collected
 pub mod proxy_header; // PROXY protocol v1 and v2
 pub mod registration; // tokens, admission
 pub mod store; // what is known of each handset after a restart; never routes

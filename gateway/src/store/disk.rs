@@ -1,0 +1,160 @@
+//! The store's database on disk: sled, one tree for each of the patent's two databases.
+//!
+//! Called by the store's thread only, which contains sled's panics. It sorts nothing and retries nothing: batches come
+//! sorted, and what fails is given again by the caller.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
+
+use everline_protocol::{Msisdn, RequestId};
+
+use super::backend::{Backend, StoreError};
+use super::buffer::{RequestChange, SessionChange};
+use super::row::{self, Row};
+
+/// Rows of one sled batch: large enough to pay its overhead, small enough not to hold its tree for long.
+const BATCH_ROWS: usize = 1_000;
+/// The files by which a directory is known to be sled's.
+const SLED_FILES: [&str; 2] = ["conf", "db"];
+
+/// An open database.
+pub struct Disk {
+    db: sled::Db,
+    sessions: sled::Tree,
+    requests: sled::Tree,
+}
+
+impl Disk {
+    /// Opens the database in the directory `path`, which is made if it is missing; only its owner may look inside, for
+    /// it holds phone numbers. May panic where sled does, on files that are not its own.
+    pub fn open(path: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
+        prepare(path).map_err(|error| StoreError::Unavailable(format!("{}: {error}", path.display())))?;
+        // Flushing is ours to time: the thread flushes at the end of each write.
+        let db = sled::Config::default()
+            .path(path)
+            .cache_capacity(cache_bytes)
+            .flush_every_ms(None)
+            .mode(sled::Mode::LowSpace)
+            .open()?;
+        let sessions = db.open_tree("mobile_terminal_sessions")?;
+        let requests = db.open_tree("incoming_connections_sessions")?;
+        Ok(Self { db, sessions, requests })
+    }
+
+    /// The row that a change makes of the one on disk; `None`: a newer session is there, the change is too late.
+    fn merged(&self, msisdn: Msisdn, change: &SessionChange) -> Result<Option<Row>, StoreError> {
+        let since = match (change.since, change.left) {
+            (Some(since), _) => since,
+            (None, None) => change.seen,
+            (None, Some(_)) => match self.read(msisdn)? {
+                Some(known) if known.session == change.session => known.since,
+                Some(known) if known.left.is_none() => return Ok(None),
+                _ => change.seen,
+            },
+        };
+        Ok(Some(Row { session: change.session, since, last_seen: change.seen, left: change.left }))
+    }
+
+    fn read(&self, msisdn: Msisdn) -> Result<Option<Row>, StoreError> {
+        Ok(self.sessions.get(row::msisdn_key(msisdn))?.and_then(|bytes| Row::decode(&bytes)))
+    }
+}
+
+impl Backend for Disk {
+    fn load(&mut self, each: &mut dyn FnMut(Msisdn, Row)) -> Result<u64, StoreError> {
+        let mut unreadable = 0;
+        for entry in &self.sessions {
+            let (key, value) = entry?;
+            match (row::msisdn_of(&key), Row::decode(&value)) {
+                (Some(msisdn), Some(row)) => each(msisdn, row),
+                _ => unreadable += 1,
+            }
+        }
+        Ok(unreadable)
+    }
+
+    fn clear_requests(&mut self) -> Result<u64, StoreError> {
+        let mut keys = self.requests.iter().keys();
+        let mut cleared = 0;
+        loop {
+            let mut batch = sled::Batch::default();
+            let mut rows = 0;
+            for key in keys.by_ref().take(BATCH_ROWS) {
+                batch.remove(key?);
+                rows += 1;
+            }
+            if rows == 0 {
+                return Ok(cleared);
+            }
+            self.requests.apply_batch(batch)?;
+            cleared += rows;
+        }
+    }
+
+    fn write(
+        &mut self,
+        sessions: &[(Msisdn, SessionChange)],
+        requests: &[(RequestId, RequestChange)],
+    ) -> Result<(), StoreError> {
+        for rows in sessions.chunks(BATCH_ROWS) {
+            let mut batch = sled::Batch::default();
+            for (msisdn, change) in rows {
+                if let Some(row) = self.merged(*msisdn, change)? {
+                    batch.insert(&row::msisdn_key(*msisdn), &row.encode());
+                }
+            }
+            self.sessions.apply_batch(batch)?;
+        }
+        for rows in requests.chunks(BATCH_ROWS) {
+            let mut batch = sled::Batch::default();
+            for (id, change) in rows {
+                match change {
+                    RequestChange::Arrived { msisdn, since } => {
+                        batch.insert(&row::request_key(*id), &row::request_value(*msisdn, *since));
+                    }
+                    RequestChange::Ended => batch.remove(&row::request_key(*id)),
+                }
+            }
+            self.requests.apply_batch(batch)?;
+        }
+        self.db.flush()?;
+        Ok(())
+    }
+
+    fn row(&mut self, msisdn: Msisdn) -> Result<Option<Row>, StoreError> {
+        self.read(msisdn)
+    }
+}
+
+impl From<sled::Error> for StoreError {
+    fn from(error: sled::Error) -> Self {
+        use io::ErrorKind::{InvalidData, UnexpectedEof};
+        match &error {
+            sled::Error::Io(io) if matches!(io.kind(), InvalidData | UnexpectedEof) => Self::Damaged(error.to_string()),
+            sled::Error::Io(_) => Self::Unavailable(error.to_string()),
+            _ => Self::Damaged(error.to_string()),
+        }
+    }
+}
+
+/// Makes the directory, private to its owner. A directory with someone else's files in it is left alone.
+fn prepare(path: &Path) -> io::Result<()> {
+    match fs::read_dir(path) {
+        Ok(mut entries) => {
+            let empty = entries.next().is_none();
+            if !empty && !SLED_FILES.iter().any(|file| path.join(file).exists()) {
+                return Err(io::Error::other("the directory holds files, and none of them is a database"));
+            }
+            fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if let Some(parent) = path.parent() {
+                fs::create_dir_all(parent)?;
+            }
+            fs::DirBuilder::new().mode(0o700).create(path)
+        }
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,327 @@
+//! The store's own thread: opens the database, writes what the buffer holds, answers the admin, survives all of it.
+//!
+//! Everything that sled may do wrong is contained here: it may panic on garbage (caught), refuse (reported, tried
+//! again later), find its files damaged (set aside under a new name, a fresh database takes their place) or hang (the
+//! gateway waits for it with a limit, at the start and at the end).
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{fs, io, thread};
+
+use everline_protocol::Msisdn;
+use metrics::{Counter, counter};
+use tokio::sync::oneshot;
+
+use super::backend::{Backend, StoreError};
+use super::buffer::{Buffer, Changes, SessionChange};
+use super::departures::Departures;
+use super::disk::Disk;
+use super::{Cause, Inner, Options, Row, StoreHandle};
+use crate::metric_names::{STORE_DROPPED, STORE_ROWS};
+
+/// How long the gateway's start waits for the database; after that it opens while the gateway serves.
+const OPEN_WAIT: Duration = Duration::from_secs(10);
+/// From a failure to the next attempt, and from one complaint in the log to the next.
+const RETRY_AFTER: Duration = Duration::from_secs(30);
+/// Handsets that were connected before the start and have not come back after this time count as lost on disk too.
+const RETURN_WITHIN: Duration = Duration::from_secs(3600);
+/// Damaged databases that are kept beside the store; with one more the gateway runs without a store.
+const SET_ASIDE_MAX: usize = 5;
+/// Questions that may wait for the thread.
+const QUESTIONS_MAX: usize = 64;
+
+/// What other threads ask.
+#[derive(Debug)]
+pub(crate) enum Question {
+    /// One handset's row.
+    Row { msisdn: Msisdn, answer: oneshot::Sender<Option<Row>> },
+    /// Look whether to stop.
+    Wake,
+}
+
+/// The running thread; [`StoreThread::stop`] ends it.
+#[derive(Debug)]
+pub struct StoreThread {
+    thread: JoinHandle<()>,
+    questions: SyncSender<Question>,
+    stop: Arc<AtomicBool>,
+}
+
+impl StoreThread {
+    /// Lets the thread write what it has and end. `false` if it has not ended within `limit`: it is left behind.
+    pub fn stop(self, limit: Duration) -> bool {
+        self.stop.store(true, Ordering::Release);
+        // A full queue wakes the thread as well as one more question would.
+        let (Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_))) = self.questions.try_send(Question::Wake);
+        let deadline = Instant::now() + limit;
+        while !self.thread.is_finished() {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            thread::park_timeout(Duration::from_millis(2));
+        }
+        self.thread.join().is_ok()
+    }
+}
+
+pub(super) fn start(options: Options) -> io::Result<(StoreHandle, StoreThread)> {
+    let (questions, asked) = sync_channel(QUESTIONS_MAX);
+    let (opened, first_attempt) = sync_channel(1);
+    let stop = Arc::new(AtomicBool::new(false));
+    let inner = Arc::new(Inner {
+        buffer: options.path.is_some().then(|| Mutex::new(Buffer::new(options.pending_rows_max))),
+        departures: Departures::new(options.recent, options.departures_max),
+        questions: questions.clone(),
+        expected: 0.into(),
+        leftover: 0.into(),
+        up: false.into(),
+    });
+    let keeper = Keeper {
+        inner: Arc::clone(&inner),
+        asked,
+        stop: Arc::clone(&stop),
+        rows: counter!(STORE_ROWS),
+        dropped: counter!(STORE_DROPPED),
+        backend: None,
+        retry_at: Instant::now(),
+        complained: None,
+        started: SystemTime::now(),
+        unsettled: None,
+        options,
+    };
+    let thread = thread::Builder::new().name("store".into()).spawn(move || keeper.run(&opened))?;
+    // An error means that it takes longer: the thread goes on opening while the gateway serves.
+    let _ = first_attempt.recv_timeout(OPEN_WAIT);
+    Ok((StoreHandle(Some(inner)), StoreThread { thread, questions, stop }))
+}
+
+struct Keeper {
+    inner: Arc<Inner>,
+    options: Options,
+    asked: Receiver<Question>,
+    stop: Arc<AtomicBool>,
+    rows: Counter,
+    dropped: Counter,
+    backend: Option<Box<dyn Backend>>,
+    retry_at: Instant,
+    complained: Option<Instant>,
+    started: SystemTime,
+    /// When those who did not come back are written off; `None` once that is done.
+    unsettled: Option<Instant>,
+}
+
+impl Keeper {
+    fn run(mut self, opened: &SyncSender<()>) {
+        self.open();
+        // The starter may have stopped waiting.
+        let _ = opened.try_send(());
+        let mut flush_at = Instant::now() + self.options.flush_interval;
+        let mut prune_at = Instant::now() + self.prune_interval();
+        loop {
+            let wait = flush_at.saturating_duration_since(Instant::now());
+            match self.asked.recv_timeout(wait) {
+                Ok(Question::Row { msisdn, answer }) => {
+                    // The admin may have stopped waiting.
+                    let _ = answer.send(self.row(msisdn));
+                }
+                Ok(Question::Wake) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            let stopping = self.stop.load(Ordering::Acquire);
+            if Instant::now() >= flush_at || stopping {
+                self.flush();
+                flush_at = Instant::now() + self.options.flush_interval;
+            }
+            if Instant::now() >= prune_at {
+                self.inner.departures.prune();
+                prune_at = Instant::now() + self.prune_interval();
+            }
+            if stopping {
+                self.close();
+                return;
+            }
+        }
+    }
+
+    fn prune_interval(&self) -> Duration {
+        (self.inner.departures.keep() / 4).max(Duration::from_secs(1))
+    }
+
+    /// Opens the database; a damaged one is set aside and a fresh one opened, once.
+    fn open(&mut self) {
+        let Some(path) = self.options.path.clone() else { return };
+        let first = contained(|| self.open_and_load(&path));
+        let opened = match first {
+            Err(StoreError::Damaged(why)) => {
+                tracing::error!(%why, path = %path.display(), "the session store is damaged");
+                self.inner.expected.store(0, Ordering::Relaxed);
+                set_aside(&path).and_then(|aside| {
+                    tracing::error!(aside = %aside.display(), "set the damaged session store aside; a fresh one takes its place");
+                    contained(|| self.open_and_load(&path))
+                })
+            }
+            other => other,
+        };
+        match opened {
+            Ok(backend) => {
+                self.backend = Some(backend);
+                self.complained = None;
+                self.inner.up.store(true, Ordering::Relaxed);
+            }
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    /// Reads what the previous run left: whom to expect, and which requests it cut off.
+    fn open_and_load(&mut self, path: &Path) -> Result<Box<dyn Backend>, StoreError> {
+        let mut backend: Box<dyn Backend> = Box::new(Disk::open(path, self.options.cache_bytes)?);
+        let mut expected = 0;
+        let first = self.unsettled.is_none();
+        let unreadable = backend.load(&mut |msisdn, row| {
+            if first && row.left.is_none() {
+                expected += 1;
+                self.inner.departures.note(msisdn);
+            }
+        })?;
+        let leftover = backend.clear_requests()?;
+        if first {
+            self.unsettled = Some(Instant::now() + RETURN_WITHIN);
+            self.inner.expected.store(expected, Ordering::Relaxed);
+            self.inner.leftover.store(leftover, Ordering::Relaxed);
+            tracing::info!(expected, leftover, unreadable, "the session store is open: so many handsets ought to come back, so many requests were cut off");
+        }
+        Ok(backend)
+    }
+
+    fn flush(&mut self) {
+        if self.options.path.is_some() && self.backend.is_none() && Instant::now() >= self.retry_at {
+            self.open();
+        }
+        let Some(buffer) = self.inner.buffer.as_ref() else { return };
+        let take = |inner: &Inner| inner.buffer().map(|mut buffer| buffer.take()).unwrap_or_default();
+        if self.backend.is_none() {
+            return;
+        }
+        let (changes, dropped) = take(&self.inner);
+        self.dropped.increment(dropped);
+        let _ = buffer;
+        if changes.is_empty() {
+            return self.settle();
+        }
+        if let Err(error) = self.write(&changes) {
+            if let Some(mut buffer) = self.inner.buffer() {
+                buffer.give_back(changes);
+            }
+            self.failed(&error);
+        }
+    }
+
+    fn write(&mut self, changes: &Changes) -> Result<(), StoreError> {
+        let Some(backend) = self.backend.as_mut() else { return Ok(()) };
+        let mut sessions: Vec<_> = changes.sessions.iter().map(|(msisdn, change)| (*msisdn, *change)).collect();
+        let mut requests: Vec<_> = changes.requests.iter().map(|(id, change)| (*id, *change)).collect();
+        sessions.sort_unstable_by_key(|(msisdn, _)| *msisdn);
+        requests.sort_unstable_by_key(|(id, _)| *id);
+        contained(|| backend.write(&sessions, &requests))?;
+        self.rows.increment(changes.len() as u64);
+        Ok(())
+    }
+
+    /// Writes off those who were connected before the start and have not come back: the next start expects only
+    /// handsets that this run has seen.
+    fn settle(&mut self) {
+        if self.unsettled.is_none_or(|at| Instant::now() < at) {
+            return;
+        }
+        let (Some(backend), started) = (self.backend.as_mut(), self.started) else { return };
+        let settled = contained(|| {
+            let mut gone = Vec::new();
+            backend.load(&mut |msisdn, row| {
+                if row.left.is_none() && row.since < started {
+                    let change =
+                        SessionChange { session: row.session, since: Some(row.since), seen: row.last_seen, left: Some(Cause::Lost) };
+                    gone.push((msisdn, change));
+                }
+            })?;
+            backend.write(&gone, &[])?;
+            Ok(gone.len())
+        });
+        self.unsettled = None;
+        match settled {
+            Ok(handsets) => tracing::info!(handsets, "handsets that did not come back after the restart are written off"),
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    fn row(&mut self, msisdn: Msisdn) -> Option<Row> {
+        self.flush();
+        let backend = self.backend.as_mut()?;
+        match contained(|| backend.row(msisdn)) {
+            Ok(row) => row,
+            Err(error) => {
+                self.failed(&error);
+                None
+            }
+        }
+    }
+
+    /// The gateway goes on without the database, which is tried again later.
+    fn failed(&mut self, error: &StoreError) {
+        self.close();
+        self.retry_at = Instant::now() + RETRY_AFTER;
+        if self.complained.is_none_or(|at| at.elapsed() >= RETRY_AFTER * 10) {
+            self.complained = Some(Instant::now());
+            tracing::error!(%error, retry_after_s = RETRY_AFTER.as_secs(), "the gateway runs without its session store");
+        }
+    }
+
+    fn close(&mut self) {
+        self.inner.up.store(false, Ordering::Relaxed);
+        let backend = self.backend.take();
+        // Closing writes too, and may fail as writing may.
+        if let Err(error) = contained(|| { drop(backend); Ok(()) }) {
+            tracing::error!(%error, "the session store did not close in order");
+        }
+    }
+}
+
+/// A panic of the database is an error of the database.
+fn contained<T>(operation: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(operation)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+        Err(StoreError::Damaged(format!("the database panicked: {text}")))
+    })
+}
+
+/// Renames a damaged database to `<path>.broken-<unix time>`.
+fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
+    let unavailable = |error: io::Error| StoreError::Unavailable(format!("it can't be set aside: {error}"));
+    let mut prefix = path.file_name().unwrap_or_default().to_os_string();
+    prefix.push(".broken-");
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let kept = fs::read_dir(parent)
+        .map_err(unavailable)?
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(prefix.as_encoded_bytes()))
+        .count();
+    if kept >= SET_ASIDE_MAX {
+        return Err(StoreError::Unavailable(format!("{kept} damaged databases are already kept beside it: remove some")));
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    // Twice within a second gets the next free second's name.
+    let aside = (now..).map(|second| {
+        let mut name = prefix.clone();
+        name.push(second.to_string());
+        parent.join(name)
+    });
+    let aside = aside.take(SET_ASIDE_MAX + 1).find(|aside| !aside.exists());
+    let aside = aside.ok_or_else(|| StoreError::Unavailable("no free name to set it aside".into()))?;
+    fs::rename(path, &aside).map_err(unavailable)?;
+    Ok(aside)
+}
