@@ -1,0 +1,231 @@
+//! What went wrong with a request, and the one place where that becomes a status and a body (RFC 9457).
+//!
+//! Handlers return a [`Problem`]; [`render`] turns it into JSON or XML once the caller's `Accept` is at hand.
+
+use std::fmt::Write;
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, VARY, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use quick_xml::escape::escape;
+
+use super::representation::Format;
+use super::resource::FieldError;
+use super::store::StoreError;
+
+/// An error that a caller is told.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    kind: Kind,
+    detail: String,
+    field: Option<String>,
+}
+
+/// Every kind of problem: `docs/agent-api.md` lists them, and a test holds the two against each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A body that does not fit the resource.
+    BadItem,
+    /// A query that can't be read.
+    BadQuery,
+    /// No identity, or a wrong password.
+    Unauthorized,
+    /// No resource of this name, or no item of this id.
+    NotFound,
+    /// A method that this URL does not have.
+    MethodNotAllowed,
+    /// `Accept` names no form that there is.
+    NotAcceptable,
+    /// The body did not come in time.
+    BodyTimeout,
+    /// The body is larger than an item may be.
+    TooLarge,
+    /// `Content-Type` names no form that is read.
+    UnsupportedMediaType,
+    /// The handset's fault: its log tells more.
+    Internal,
+    /// The store has no room.
+    StoreFull,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: &[Self] = &[
+        Self::BadItem,
+        Self::BadQuery,
+        Self::Unauthorized,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::NotAcceptable,
+        Self::BodyTimeout,
+        Self::TooLarge,
+        Self::UnsupportedMediaType,
+        Self::Internal,
+        Self::StoreFull,
+    ];
+
+    /// Status, slug and title.
+    pub fn told(self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::BadItem => (
+                StatusCode::BAD_REQUEST,
+                "bad-item",
+                "The item can't be read",
+            ),
+            Self::BadQuery => (
+                StatusCode::BAD_REQUEST,
+                "bad-query",
+                "The query can't be read",
+            ),
+            Self::Unauthorized => (
+                StatusCode::UNAUTHORIZED,
+                "unauthorized",
+                "A user name and a password are needed",
+            ),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is nothing here"),
+            Self::MethodNotAllowed => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method-not-allowed",
+                "This URL does not have that method",
+            ),
+            Self::NotAcceptable => (
+                StatusCode::NOT_ACCEPTABLE,
+                "not-acceptable",
+                "There is no such representation",
+            ),
+            Self::BodyTimeout => (
+                StatusCode::REQUEST_TIMEOUT,
+                "body-timeout",
+                "The body did not come in time",
+            ),
+            Self::TooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too-large",
+                "The body is too large",
+            ),
+            Self::UnsupportedMediaType => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported-media-type",
+                "Bodies of this type are not read",
+            ),
+            Self::Internal => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "The handset failed",
+            ),
+            Self::StoreFull => (
+                StatusCode::INSUFFICIENT_STORAGE,
+                "store-full",
+                "The handset has no room for it",
+            ),
+        }
+    }
+}
+
+impl Problem {
+    /// A problem of this kind; `detail` says what the caller can do about it.
+    pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Self {
+            kind,
+            detail: detail.into(),
+            field: None,
+        }
+    }
+}
+
+impl From<FieldError> for Problem {
+    fn from(error: FieldError) -> Self {
+        Self {
+            kind: Kind::BadItem,
+            detail: error.to_string(),
+            field: Some(error.field),
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        if let StoreError::Full = error {
+            return Self::new(Kind::StoreFull, "Delete something, then add it again.");
+        }
+        tracing::error!(%error, "a request failed");
+        Self::new(
+            Kind::Internal,
+            "Its store could not be used; nothing was changed.",
+        )
+    }
+}
+
+impl IntoResponse for Problem {
+    /// The status alone, with the problem kept beside it for [`render`].
+    fn into_response(self) -> Response {
+        let mut response = self.kind.told().0.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Gives a response that carries a problem its headers and its body.
+pub fn render(mut response: Response, format: Format) -> Response {
+    let Some(problem) = response.extensions_mut().remove::<Problem>() else {
+        return response;
+    };
+    let headers = response.headers_mut();
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static(format.problem_type()),
+    );
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(VARY, HeaderValue::from_static("Accept"));
+    match problem.kind {
+        Kind::Unauthorized => {
+            let challenge = "Basic realm=\"handset\", charset=\"UTF-8\"";
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        Kind::Internal => {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("10"));
+        }
+        // Set by the router, which knows the methods.
+        Kind::MethodNotAllowed => debug_assert!(headers.contains_key(ALLOW)),
+        _ => {}
+    }
+    let body = match format {
+        Format::Json => problem.json(),
+        Format::Xml => problem.xml(),
+    };
+    *response.body_mut() = Body::from(body);
+    response
+}
+
+impl Problem {
+    fn json(&self) -> String {
+        let (status, slug, title) = self.kind.told();
+        let mut body = serde_json::json!({
+            "type": format!("urn:everline:agent:{slug}"),
+            "title": title,
+            "status": status.as_u16(),
+            "detail": self.detail,
+        });
+        if let Some(field) = &self.field {
+            body["field"] = field.as_str().into();
+        }
+        body.to_string()
+    }
+
+    fn xml(&self) -> String {
+        let (status, slug, title) = self.kind.told();
+        let mut body = format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<problem xmlns=\"urn:ietf:rfc:7807\">\
+             <type>urn:everline:agent:{slug}</type><title>{}</title><status>{}</status><detail>{}</detail>",
+            escape(title),
+            status.as_u16(),
+            escape(&self.detail)
+        );
+        if let Some(field) = &self.field {
+            let _ = write!(body, "<field>{}</field>", escape(field));
+        }
+        body.push_str("</problem>\n");
+        body
+    }
+}

@@ -1,0 +1,239 @@
+//! Items as XML: what a caller gets who prefers it, and what it may send.
+//!
+//! The same description as for JSON: text fields are elements, a labelled entry is an element with its label as an
+//! attribute. A document type or an entity of its own is refused, so nothing in a body can expand.
+
+use std::fmt::Write;
+
+use quick_xml::Reader;
+use quick_xml::XmlVersion;
+use quick_xml::escape::escape;
+use quick_xml::events::{BytesStart, Event};
+
+use super::json::unknown;
+use super::personal_data::Page;
+use super::resource::{Entry, FieldError, Item, LABEL_DEFAULT, Resource, Shape, Value};
+use super::store::Stored;
+
+const DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
+
+/// One stored item: `<contact id="1" store="phone">…</contact>`.
+pub fn item(resource: &Resource, stored: &Stored) -> Vec<u8> {
+    let mut out = DECLARATION.to_owned();
+    write_item(&mut out, resource, stored);
+    out.push('\n');
+    out.into_bytes()
+}
+
+/// One page of a list: `<contacts next="…">…</contacts>`, without `next` on the last page.
+pub fn list(resource: &Resource, page: &Page) -> Vec<u8> {
+    let mut out = DECLARATION.to_owned();
+    let _ = write!(out, "<{}", resource.name);
+    if let Some(next) = &page.next {
+        let _ = write!(out, " next=\"{}\"", escape(next));
+    }
+    out.push_str(">\n");
+    for stored in &page.items {
+        write_item(&mut out, resource, stored);
+        out.push('\n');
+    }
+    let _ = writeln!(out, "</{}>", resource.name);
+    out.into_bytes()
+}
+
+fn write_item(out: &mut String, resource: &Resource, stored: &Stored) {
+    let Stored { id, store, item } = stored;
+    let _ = write!(
+        out,
+        "<{} id=\"{id}\" store=\"{}\">",
+        resource.item,
+        escape(store)
+    );
+    for (field, value) in resource.fields.iter().zip(item.values()) {
+        match (&field.shape, value) {
+            (_, Some(Value::Text(text))) => {
+                let _ = write!(out, "<{0}>{1}</{0}>", field.name, escape(text));
+            }
+            (Shape::Labelled { element, label, .. }, Some(Value::Entries(entries))) => {
+                for entry in entries {
+                    let _ = write!(
+                        out,
+                        "<{element} {label}=\"{}\">{}</{element}>",
+                        escape(&entry.label),
+                        escape(&entry.value)
+                    );
+                }
+            }
+            _ => {}
+        }
+    }
+    let _ = write!(out, "</{}>", resource.item);
+}
+
+/// Reads one item, not yet checked against lengths and requirements.
+pub fn decode(resource: &Resource, body: &[u8]) -> Result<Item, FieldError> {
+    let text = std::str::from_utf8(body).map_err(|e| fault(format!("is not UTF-8: {e}")))?;
+    let mut reader = Reader::from_str(text.strip_prefix('\u{feff}').unwrap_or(text));
+    let mut decoder = Decoder {
+        resource,
+        item: resource.blank(),
+        depth: 0,
+        open: None,
+        whole: false,
+    };
+    loop {
+        let event = reader.read_event().map_err(|e| {
+            fault(format!(
+                "is not well-formed XML: {e} (byte {})",
+                reader.error_position()
+            ))
+        })?;
+        if !decoder.event(event)? {
+            break;
+        }
+    }
+    match decoder.whole {
+        true => Ok(decoder.item),
+        false => Err(fault(format!("must be one <{}> element", resource.item))),
+    }
+}
+
+fn fault(fault: String) -> FieldError {
+    FieldError::new("body", fault)
+}
+
+/// A field's element that was opened and not yet closed.
+struct Open {
+    position: usize,
+    label: Option<String>,
+    name: &'static str,
+    text: String,
+}
+
+struct Decoder<'a> {
+    resource: &'a Resource,
+    item: Item,
+    depth: u8,
+    open: Option<Open>,
+    whole: bool,
+}
+
+impl Decoder<'_> {
+    /// Takes one event; `false` at the end of the document.
+    fn event(&mut self, event: Event<'_>) -> Result<bool, FieldError> {
+        match event {
+            Event::Eof => return Ok(false),
+            Event::Start(start) => self.start(&start)?,
+            Event::Empty(start) => {
+                self.start(&start)?;
+                self.end()?;
+            }
+            Event::End(_) => self.end()?,
+            Event::Text(text) => self.text(&text.xml_content(XmlVersion::Implicit1_0))?,
+            Event::CData(text) => self.text(&text.xml_content(XmlVersion::Implicit1_0))?,
+            Event::GeneralRef(reference) => {
+                let name = reference.xml_content(XmlVersion::Implicit1_0);
+                let text = quick_xml::escape::unescape(&format!("&{name};"))
+                    .map_err(|e| fault(format!("holds an entity that XML does not define: {e}")))?
+                    .into_owned();
+                self.text(&text)?;
+            }
+            Event::DocType(_) => return Err(fault("must not hold a document type".to_owned())),
+            Event::Comment(_) | Event::PI(_) | Event::Decl(_) => {}
+        }
+        Ok(true)
+    }
+
+    fn start(&mut self, start: &BytesStart<'_>) -> Result<(), FieldError> {
+        let name = start.name();
+        let name = name.as_ref();
+        self.depth = self.depth.saturating_add(1);
+        match self.depth {
+            1 if self.whole || name != self.resource.item => Err(fault(format!(
+                "must be one <{}> element",
+                self.resource.item
+            ))),
+            // `id` and `store` are the handset's to give: a caller that sends back what it got is told so.
+            1 => match start.attributes_raw().trim() {
+                "" => Ok(()),
+                _ => Err(FieldError::new(
+                    self.resource.item,
+                    "must have no attributes: the handset gives id and store",
+                )),
+            },
+            2 => {
+                let Some((position, field)) = self.resource.element(name) else {
+                    return Err(unknown(
+                        name,
+                        self.resource.fields.iter().map(|f| f.element()),
+                    ));
+                };
+                self.open = Some(Open {
+                    position,
+                    label: label(start, &field.shape, field.element())?,
+                    name: field.element(),
+                    text: String::new(),
+                });
+                Ok(())
+            }
+            _ => {
+                let place = self.open.as_ref().map_or("body", |open| open.name);
+                Err(FieldError::new(place, "must hold text, no elements"))
+            }
+        }
+    }
+
+    fn text(&mut self, text: &str) -> Result<(), FieldError> {
+        match &mut self.open {
+            Some(open) => open.text.push_str(text),
+            None if text.trim().is_empty() => {}
+            None => return Err(fault("holds text outside of its fields".to_owned())),
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), FieldError> {
+        self.depth = self.depth.saturating_sub(1);
+        let Some(open) = self.open.take() else {
+            self.whole = true;
+            return Ok(());
+        };
+        match open.label {
+            Some(label) => self.item.push(
+                open.position,
+                Entry {
+                    label,
+                    value: open.text,
+                },
+            ),
+            None if self.item.set(open.position, Value::Text(open.text)) => {}
+            None => return Err(FieldError::new(open.name, "is there twice")),
+        }
+        Ok(())
+    }
+}
+
+/// The label of a labelled element, `other` if it has none; `None` for a text field. Other attributes are refused.
+fn label(
+    start: &BytesStart<'_>,
+    shape: &Shape,
+    element: &str,
+) -> Result<Option<String>, FieldError> {
+    let wanted = match shape {
+        Shape::Labelled { label, .. } => Some(*label),
+        _ => None,
+    };
+    let mut found = wanted.map(|_| LABEL_DEFAULT.to_owned());
+    for attribute in start.attributes() {
+        let attribute = attribute.map_err(|e| FieldError::new(element, e.to_string()))?;
+        let key = attribute.key;
+        if Some(key.as_ref()) != wanted {
+            return Err(unknown(key.as_ref(), wanted.into_iter()));
+        }
+        let value = attribute
+            .normalized_value(XmlVersion::Implicit1_0)
+            .map_err(|e| FieldError::new(element, e.to_string()))?;
+        found = Some(value.into_owned());
+    }
+    Ok(found)
+}
