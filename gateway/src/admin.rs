@@ -1,1 +1,4 @@
-//! (being written)
+//! The operator's port.
+
+/// Connections that are served at once; one more waits.
+pub const CONNECTIONS_MAX: usize = 64;

@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use everline_protocol::HostPort;
+
 /// The whole configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -66,13 +68,14 @@ pub struct Data {
     pub listen: SocketAddr,
     /// Expect a PROXY protocol header before anything else.
     pub proxy_protocol: bool,
-    /// `data=` of REQUESTPENDING, `host:port`; `None`: the handset uses its signaling address and the default port.
-    pub advertise: Option<String>,
+    /// `data=` of REQUESTPENDING; `None`: the handset uses the address that it used for signaling, on the default port.
+    pub advertise: Option<HostPort>,
     /// From the accept to a whole DATA line.
     pub bind_timeout: Duration,
     /// Connections that have not yet sent their DATA line.
     pub unbound_max: usize,
-    /// Idle data channels kept for the next request, over all handsets of one worker.
+    /// Idle data channels kept for the next request, over all handsets of one worker (the file's key is for all
+    /// workers together).
     pub idle_max: usize,
 }
 
@@ -160,6 +163,8 @@ pub struct Admin {
     pub listen: SocketAddr,
     /// "Yes, let others than this machine read and drain."
     pub beyond_loopback: bool,
+    /// Names under which it may be asked, beside its address, `localhost` and loopback addresses; lower case.
+    pub hosts: Vec<String>,
 }
 
 /// `[drain]`
@@ -169,8 +174,8 @@ pub struct Drain {
     pub spread: Duration,
     /// After that, requests in flight get this long to finish.
     pub finish: Duration,
-    /// `to=` of RECONNECT, `host:port`.
-    pub reconnect_to: Option<String>,
+    /// `to=` of RECONNECT.
+    pub reconnect_to: Option<HostPort>,
 }
 
 /// `[log]`

@@ -37,6 +37,7 @@ pub mod admin; // health, readiness, metrics, sessions, drain, revoke
 pub mod config_file; // reads what the operator said, and tells all that is wrong with it
 pub mod drain; // leaving in order
 pub mod gateway; // starts all of it, stops all of it
+pub mod machine; // what this machine gives the process
 pub mod metrics; // where everyone's numbers are collected
 pub mod proxy_header; // PROXY protocol v1 and v2
 pub mod registration; // tokens, admission
