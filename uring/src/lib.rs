@@ -10,9 +10,28 @@
 //! - an accept is armed only while a slot is free for it: a connection that finds the table full would be lost;
 //! - an idle socket holds a poll and no buffer; a buffer is taken from the ring's pool for the moment of a transfer.
 
+#![expect(unsafe_code, reason = "this crate is where the kernel is spoken to; everything else forbids it")]
+
+mod address;
+mod buffers;
+mod dialling;
+mod ending;
+mod ring;
+mod setup;
+mod simulated;
+mod table;
+mod tag;
+mod waker;
+
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
+
+pub use simulated::{Dialled, Faults, PeerId, SimulatedConfig, SimulatedNet, SimulatedRing, SimulatedWaker};
+
+pub use ring::{Ring, RingConfig};
+pub use setup::{RingError, table_slots_max};
+pub use waker::Waker;
 
 /// One socket in a ring's table: its slot, and how often the slot had been used before. A stale key is harmless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -104,7 +123,8 @@ pub trait Sockets {
     /// Watches for bytes or the end of the connection, until closed: [`Event::Readable`] at each arrival.
     fn watch(&mut self, socket: SocketKey);
 
-    /// Fetches what is there, without waiting for it: [`Event::Received`]. One at a time for a socket.
+    /// Fetches what is there, without waiting for it: [`Event::Received`]. One at a time for a socket. If that filled
+    /// the buffer, a [`Event::Readable`] follows, since there may be more.
     fn receive(&mut self, socket: SocketKey);
 
     /// Sends at most [`Sockets::buffer_bytes`] of `bytes` as far as the kernel takes them at once: [`Event::Sent`].

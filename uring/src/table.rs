@@ -1,0 +1,110 @@
+//! The slots of a ring's file table: which are free, what each is doing, and how often each was used before.
+
+use crate::SocketKey;
+
+/// What a slot is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Nothing.
+    Free,
+    /// An armed accept will put a socket here.
+    Promised,
+    /// A connect is under way.
+    Connecting,
+    /// Its owner uses it.
+    Open,
+    /// Closing in order: waits for its operations to complete.
+    Closing,
+}
+
+/// One slot, 8 bytes: a million of them are held.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Slot {
+    pub(crate) generation: u32,
+    /// Operations in flight whose last completion has not come; the slot is closed only at 0.
+    pub(crate) in_flight: u8,
+    pub(crate) state: State,
+    /// The multishot poll is armed.
+    pub(crate) watched: bool,
+    /// A reset was asked for, not a close.
+    pub(crate) reset: bool,
+}
+
+/// All slots of a ring.
+#[derive(Debug)]
+pub(crate) struct Table {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+}
+
+impl Table {
+    pub(crate) fn new(slots: u32) -> Self {
+        let empty = Slot { generation: 0, in_flight: 0, state: State::Free, watched: false, reset: false };
+        // Reversed, so that the lowest slots are used first and their pages are the warm ones.
+        Self { slots: vec![empty; slots as usize], free: (0..slots).rev().collect() }
+    }
+
+    pub(crate) fn len(&self) -> u32 {
+        self.slots.len() as u32
+    }
+
+    pub(crate) fn free(&self) -> u32 {
+        self.free.len() as u32
+    }
+
+    /// Takes a free slot into `state`.
+    pub(crate) fn take(&mut self, state: State) -> Option<SocketKey> {
+        let slot = self.free.pop()?;
+        let entry = &mut self.slots[slot as usize];
+        debug_assert_eq!(entry.state, State::Free);
+        entry.state = state;
+        Some(SocketKey { slot, generation: entry.generation })
+    }
+
+    /// The slot of a key, unless the slot has been used again since, or is free.
+    pub(crate) fn slot(&mut self, socket: SocketKey) -> Option<&mut Slot> {
+        self.slots
+            .get_mut(socket.slot as usize)
+            .filter(|slot| slot.generation == socket.generation && slot.state != State::Free)
+    }
+
+    /// The slot of a key whose owner may use it.
+    pub(crate) fn open(&mut self, socket: SocketKey) -> Option<&mut Slot> {
+        self.slot(socket).filter(|slot| slot.state == State::Open)
+    }
+
+    /// Frees the slot for its next use, under the next generation.
+    pub(crate) fn release(&mut self, socket: SocketKey) {
+        let slot = &mut self.slots[socket.slot as usize];
+        assert!(slot.generation == socket.generation && slot.in_flight == 0, "a slot is released once, at rest");
+        *slot = Slot {
+            generation: slot.generation.wrapping_add(1),
+            in_flight: 0,
+            state: State::Free,
+            watched: false,
+            reset: false,
+        };
+        self.free.push(socket.slot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_comes_back_under_a_new_generation() {
+        let mut table = Table::new(1);
+        let first = table.take(State::Open).expect("one is free");
+        assert!(table.take(State::Open).is_none());
+        table.release(first);
+        let second = table.take(State::Open).expect("it is free again");
+        assert_eq!(second.slot, first.slot);
+        assert!(table.slot(first).is_none() && table.slot(second).is_some());
+    }
+
+    #[test]
+    fn a_slot_costs_little() {
+        assert_eq!(size_of::<Slot>(), 8);
+    }
+}
