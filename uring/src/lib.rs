@@ -27,7 +27,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-pub use simulated::{Dialled, Faults, PeerId, SimulatedConfig, SimulatedNet, SimulatedRing, SimulatedWaker};
+pub use simulated::{
+    Dialled, Faults, PeerId, SimulatedConfig, SimulatedNet, SimulatedRing, SimulatedWaker,
+};
 
 pub use ring::{Ring, RingConfig};
 pub use setup::{RingError, table_slots_max};
