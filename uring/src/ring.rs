@@ -46,6 +46,7 @@ pub struct Ring {
     borrowers: Vec<SocketKey>,
     /// Transfers that wait for a buffer, at most one receive and one send a socket.
     waiting: VecDeque<Transfer>,
+    #[expect(clippy::vec_box, reason = "the kernel writes to a record's address, which must survive the vector's growth")]
     accepts: Vec<Box<Accepting>>,
     accepts_free: Vec<u32>,
     listener: Option<TcpListener>,
@@ -140,7 +141,7 @@ impl Ring {
         self.completions.extend(self.uring.completion());
     }
 
-    fn enter(&mut self, wait: Option<Duration>) -> io::Result<()> {
+    fn enter(&self, wait: Option<Duration>) -> io::Result<()> {
         let entered = match wait {
             None => self.uring.submit_and_wait(1),
             Some(wait) => {

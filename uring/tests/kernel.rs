@@ -158,9 +158,10 @@ fn it_dials_from_a_given_address_and_hears_refusals() {
     for from in [None, Some("127.77.1.2:0".parse().expect("an address"))] {
         let socket = world.ring.connect(from, there).expect("a slot is free");
         world.until("the connection", |event| match event {
-            Event::Connected { socket: s, result } if *s == socket => Some(result.expect("somebody listens")),
+            Event::Connected { socket: s, result } if *s == socket => Some(*result),
             _ => None,
-        });
+        })
+        .expect("somebody listens");
         let (mut peer, address) = listener.accept().expect("connected");
         assert!(from.is_none_or(|from: SocketAddr| from.ip() == address.ip()));
         world.ring.send(socket, b"hi");
