@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::directory::Directory;
 use crate::limits::Limits;
 use crate::pending::Pending;
+use crate::registration::Admission;
 use crate::shard::mailbox::Shards;
 use crate::store::StoreHandle;
 use crate::stream::Handover;
@@ -21,6 +22,8 @@ pub struct Shared {
     pub pending: Pending<Handover>,
     /// Requests in flight.
     pub limits: Limits,
+    /// How many registrations a second there may be, over all shards.
+    pub admission: Admission,
     /// The shards' mailboxes.
     pub shards: Shards,
     /// Where changes are noted for the time after a restart.

@@ -84,7 +84,9 @@ struct Inner {
 
 impl fmt::Debug for Mailbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Mailbox").field("letters", &self.0.letters.len()).finish_non_exhaustive()
+        f.debug_struct("Mailbox")
+            .field("letters", &self.0.letters.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -114,9 +116,9 @@ impl Mailbox {
 
     /// The shard's side, after a wake: from here on a new letter wakes again. Then [`Mailbox::take`] until `None`.
     pub fn begin(&self) {
-        self.0.woken.store(false, Ordering::Release);
-        // Pairs with the swap in `post`: a letter posted before the store is seen by the takes that follow.
-        std::sync::atomic::fence(Ordering::SeqCst);
+        // A swap, not a store: it reads what the last poster swapped in, so that poster's letter is seen by the takes
+        // that follow.
+        self.0.woken.swap(false, Ordering::AcqRel);
     }
 
     /// The next letter.
@@ -137,12 +139,17 @@ impl Shards {
 
     /// Posts to the shard that a place names.
     pub fn post(&self, place: Place, letter: Letter) -> Result<(), MailboxFull> {
-        self.0.get(usize::from(place.shard())).map_or(Err(MailboxFull), |mailbox| mailbox.post(letter))
+        self.0
+            .get(usize::from(place.shard()))
+            .map_or(Err(MailboxFull), |mailbox| mailbox.post(letter))
     }
 
     /// Posts one letter to each shard; tells how many took it.
     pub fn post_all(&self, letter: impl Fn() -> Letter) -> usize {
-        self.0.iter().filter(|mailbox| mailbox.post(letter()).is_ok()).count()
+        self.0
+            .iter()
+            .filter(|mailbox| mailbox.post(letter()).is_ok())
+            .count()
     }
 
     /// How many shards there are.

@@ -1,0 +1,13 @@
+//! Who may register, and how many a second: tokens (PROTOCOL 3.1), the keys they are signed with, admission.
+//!
+//! Shards ask [`Verifier`] and [`Admission`] for each CONNECT. [`lab`] makes keys and tokens for those who have no
+//! issuer; the gateway itself never signs.
+
+mod admission;
+mod keys;
+pub mod lab;
+mod verifier;
+
+pub use admission::Admission;
+pub use keys::{KeySet, KeySetError};
+pub use verifier::{TokenFault, Verifier};

@@ -1,0 +1,316 @@
+//! [3] Signaling: one thread, one ring, one table of connections, one timer wheel, one mailbox. No lock, no async.
+//!
+//! A turn of [`Shard`]: arm accepts, turn the ring, handle what it brought, read letters, serve timers. Everything a
+//! turn asks of the ring is submitted at once at the next one, and every part of a turn is bounded, so that one
+//! flooding handset, a full mailbox or a drain of all sessions never keeps the others waiting.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | [`mailbox`] | how other threads speak to a shard |
+//! | `connections` | bytes in and out: accepts, receives, sends, closes |
+//! | `sessions` | what a session's events mean: register, signal, keep alive, end |
+//! | `letters` | what the mailbox asks, draining and stopping |
+//! | `slots`, `outbox`, [`wheel`] | the tables: connections, bytes to be sent, timers |
+//! | `counters`, [`clock`], `sizing` | what the operator sees, time, how many shards |
+
+pub mod clock;
+mod connections;
+mod counters;
+mod letters;
+pub mod mailbox;
+mod outbox;
+mod sessions;
+mod sizing;
+mod slots;
+pub mod wheel;
+
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use everline_protocol::{HostPort, Message, Millis, RequestId, Rules, SessionOutput};
+use everline_uring::{Event, SocketKey, Sockets};
+
+use crate::config::Config;
+use crate::proxy_header::ProxyHeader;
+use crate::registration::Verifier;
+use crate::shared::Shared;
+use clock::Clock;
+use counters::Counters;
+use letters::{Drain, Stop};
+use mailbox::Mailbox;
+use outbox::Outboxes;
+pub use sizing::shard_count;
+use slots::Slots;
+use wheel::Wheel;
+
+/// Accepts that a shard keeps armed, if it has slots for them.
+const ACCEPTS_MAX: u32 = 16;
+/// After an accept failed for want of memory or descriptors, none is armed for this long.
+const ACCEPT_PAUSE: Millis = Millis(100);
+/// Letters read in one turn.
+const LETTERS_PER_TURN: usize = 1024;
+/// Slots looked at in one turn while draining or stopping.
+const SLOTS_PER_TURN: u32 = 512;
+/// How long a peer may take nothing of what waits for it.
+const STALL_MAX: Millis = Millis(30_000);
+/// How long a session that is over may take to take its last bytes.
+const LEAVE_MAX: Millis = Millis(2_000);
+/// How long stopping may take.
+const STOP_MAX: Millis = Millis(5_000);
+/// Least of the bytes that may wait for a peer; a batch of signals for all requests it may have is never too much.
+const OUTBOX_BYTES_MIN: usize = 4096;
+
+/// The body of a shard's thread; `sockets` was made on it. Ends with [`mailbox::Letter::Stop`], or with the ring's
+/// failure, and then none of its sessions is in the directory any more.
+pub fn run<S: Sockets, C: Clock>(
+    sockets: S,
+    mailbox: Mailbox,
+    number: u16,
+    shared: Arc<Shared>,
+    verifier: Arc<Verifier>,
+    clock: C,
+) -> io::Result<()> {
+    let mut seed = [0; 8];
+    getrandom::fill(&mut seed).map_err(io::Error::other)?;
+    let seed = u64::from_ne_bytes(seed);
+    let mut shard = Shard::new(sockets, mailbox, number, shared, verifier, clock, seed);
+    loop {
+        match shard.turn() {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
+            Err(error) => {
+                shard.abandon();
+                return Err(error);
+            }
+        }
+    }
+}
+
+/// One shard: generic over its ring and clock, so that a simulation runs the same code.
+pub(crate) struct Shard<S: Sockets, C: Clock> {
+    sockets: S,
+    mailbox: Mailbox,
+    number: u16,
+    shared: Arc<Shared>,
+    verifier: Arc<Verifier>,
+    clock: C,
+
+    rules: Rules,
+    /// `data=` of REQUESTPENDING.
+    advertise: Option<HostPort>,
+    outbox_bytes_max: usize,
+    random: Random,
+
+    slots: Slots,
+    wheel: Wheel,
+    outboxes: Outboxes,
+    /// Connections whose PROXY header is not whole, by slot.
+    proxy_headers: HashMap<u32, ProxyHeader>,
+    counters: Counters,
+
+    /// The time of this turn.
+    now: Millis,
+    accepts_paused_until: Option<Millis>,
+    /// The mailbox was not read to its end.
+    letters_left: bool,
+    /// Sockets for which the ring had no buffer: asked again next turn.
+    starved: Vec<Starved>,
+    drain: Option<Drain>,
+    stop: Option<Stop>,
+    /// Sockets that the ring is closing.
+    closing: u32,
+
+    // Kept from turn to turn for their memory.
+    events: Vec<Event>,
+    due: Vec<u32>,
+    out: SessionOutput,
+}
+
+/// An operation that found no buffer in the ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Starved {
+    Receive(SocketKey),
+    Send(SocketKey),
+}
+
+impl<S: Sockets, C: Clock> Shard<S, C> {
+    /// A shard that has not yet turned. `seed` is for session ids and for the spread of `retry-after`; neither is a
+    /// secret.
+    pub(crate) fn new(
+        sockets: S,
+        mailbox: Mailbox,
+        number: u16,
+        shared: Arc<Shared>,
+        verifier: Arc<Verifier>,
+        clock: C,
+        seed: u64,
+    ) -> Self {
+        let now = clock.now();
+        let slots = sockets.slots();
+        let advertise = shared.config.data.advertise.clone();
+        Self {
+            rules: rules(&shared.config),
+            outbox_bytes_max: outbox_bytes_max(&shared.config, advertise.as_ref()),
+            advertise,
+            random: Random(seed),
+            slots: Slots::new(slots),
+            wheel: Wheel::new(slots, now),
+            outboxes: Outboxes::default(),
+            proxy_headers: HashMap::new(),
+            counters: Counters::new(),
+            now,
+            accepts_paused_until: None,
+            letters_left: false,
+            starved: Vec::new(),
+            drain: None,
+            stop: None,
+            closing: 0,
+            events: Vec::new(),
+            due: Vec::new(),
+            out: SessionOutput::default(),
+            sockets,
+            mailbox,
+            number,
+            shared,
+            verifier,
+            clock,
+        }
+    }
+
+    /// One turn; `false`: the shard has stopped.
+    pub(crate) fn turn(&mut self) -> io::Result<bool> {
+        self.arm_accepts();
+        let wait = self.wait();
+        let mut events = std::mem::take(&mut self.events);
+        let turned = self.sockets.turn(wait, &mut events);
+        self.now = self.clock.now();
+        for event in events.drain(..) {
+            self.handle(event);
+        }
+        self.events = events;
+        turned?;
+        self.feed_starved();
+        self.read_letters();
+        self.serve_timers();
+        self.tell_some_to_leave();
+        let stopped = self.close_some();
+        self.counters.publish(self.sockets.stale());
+        Ok(!stopped)
+    }
+
+    /// Takes this shard's sessions out of the directory: its ring is gone.
+    fn abandon(&mut self) {
+        for slot in 0..self.slots.reach() {
+            if let Some(key) = self.slots.key_at(slot) {
+                self.depart(key, counters::Cause::Reset);
+            }
+        }
+        self.counters.publish(self.sockets.stale());
+    }
+
+    /// How long the ring may sleep.
+    fn wait(&self) -> Option<Duration> {
+        if self.letters_left || !self.starved.is_empty() || self.sweeping() {
+            return Some(Duration::ZERO);
+        }
+        let stop = self.stop.as_ref().map(|stop| stop.deadline);
+        let next = [self.wheel.next(), self.accepts_paused_until, stop]
+            .into_iter()
+            .flatten()
+            .min()?;
+        Some(Duration::from_millis(next.since(self.clock.now()).0))
+    }
+
+    /// Keeps accepts armed as long as every one of them has a slot: a connection that this shard cannot hold stays in
+    /// the listener's queue for a shard that can.
+    fn arm_accepts(&mut self) {
+        if self.stop.is_some() {
+            return;
+        }
+        if self
+            .accepts_paused_until
+            .is_some_and(|until| self.clock.now() < until)
+        {
+            return;
+        }
+        self.accepts_paused_until = None;
+        while self.sockets.accepting() < ACCEPTS_MAX && self.sockets.free() > 0 {
+            self.sockets.accept();
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Accepted { socket, .. } => self.accepted(socket),
+            Event::AcceptFailed(errno) => self.accept_failed(errno),
+            Event::Readable { socket, watching } => self.readable(socket, watching),
+            Event::Writable(socket) => self.writable(socket),
+            Event::Received { socket, result } => self.received(socket, result),
+            Event::Sent { socket, result } => self.sent(socket, result),
+            Event::Closed(_) => self.closing = self.closing.saturating_sub(1),
+            Event::Woken => {
+                self.mailbox.begin();
+                self.letters_left = true;
+            }
+            // Nothing here ever connects.
+            Event::Connected { socket, .. } => self.sockets.reset(socket),
+        }
+    }
+
+    fn serve_timers(&mut self) {
+        let mut due = std::mem::take(&mut self.due);
+        self.wheel.advance(self.now, &mut due);
+        let mut lag = None;
+        for slot in due.drain(..) {
+            if let Some(key) = self.slots.key_at(slot) {
+                lag = lag.max(self.timer(key));
+            }
+        }
+        self.due = due;
+        if let Some(lag) = lag {
+            self.counters.timers_served(lag);
+        }
+    }
+}
+
+fn rules(config: &Config) -> Rules {
+    let signaling = &config.signaling;
+    Rules {
+        timeout_s: signaling.timeout_min_s..=signaling.timeout_max_s,
+        connect_limit: millis(signaling.connect_timeout),
+        grace_max: millis(signaling.grace_max),
+    }
+}
+
+/// A handset that comes back is signalled all its requests at once, and each once more at half of their time.
+fn outbox_bytes_max(config: &Config, advertise: Option<&HostPort>) -> usize {
+    let mut line = Vec::new();
+    let signal = Message::RequestPending {
+        id: RequestId(0),
+        data: advertise.cloned(),
+    };
+    signal.encode(&mut line);
+    let requests = config.ingress.requests_per_handset_max as usize;
+    OUTBOX_BYTES_MIN.saturating_add(line.len().saturating_mul(requests).saturating_mul(2))
+}
+
+fn millis(duration: Duration) -> Millis {
+    Millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Spreads and names; not for secrets (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
+#[derive(Debug)]
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+}
