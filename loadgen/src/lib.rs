@@ -1,1 +1,33 @@
-//! Being laid out.
+//! The load generator: up to a million simulated handsets, and the callers that request them, in one process.
+//!
+//! In the order in which a run meets them:
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`cli`] | the command line, and the one check of it |
+//! | [`run`] | the phases of a run: ramp, hold, finish |
+//! | [`fleet`] | the handsets of one thread on one ring; what they say is in `signaling` and `channels` |
+//! | [`caller`] | the callers; one HTTP exchange of theirs is in `exchange` and `upload` |
+//! | [`progress`], [`report`], [`table`] | what the tester sees while it runs, and at the end |
+//! | [`address`], [`tokens`], [`roster`], [`http`], [`wheel`], [`books`], [`machine`], `pipe` | what those use |
+#![forbid(unsafe_code)]
+
+pub mod address;
+pub mod books;
+pub mod caller;
+mod channels;
+pub mod cli;
+mod exchange;
+pub mod fleet;
+pub mod http;
+pub mod machine;
+mod pipe;
+pub mod progress;
+pub mod report;
+pub mod roster;
+pub mod run;
+mod signaling;
+pub mod table;
+pub mod tokens;
+mod upload;
+pub mod wheel;

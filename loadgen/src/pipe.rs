@@ -1,0 +1,158 @@
+//! The bytes of one connected socket of a ring: what is still to be sent, and whether a receive is worth asking for.
+//!
+//! Both kinds of connection of a fleet have one. It keeps to the ring's rules: one send and one receive at a time.
+
+use everline_uring::{Errno, SocketKey, Sockets};
+
+use crate::http::PADDING;
+
+/// The kernel has nothing to give, or no room to take.
+const EAGAIN: i32 = 11;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Pipe {
+    /// The socket.
+    pub(crate) key: SocketKey,
+    out: Vec<u8>,
+    padding: u64,
+    sending: bool,
+    blocked: bool,
+    receiving: bool,
+    again: bool,
+    paused: bool,
+}
+
+/// What a send that ended leaves to do.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// More goes out.
+    More,
+    /// Everything has gone out.
+    Drained,
+    /// Nothing can be sent any more.
+    Broken(Errno),
+}
+
+impl Pipe {
+    /// For a socket that is being connected.
+    pub(crate) fn new(key: SocketKey) -> Self {
+        let (sending, blocked, receiving, again, paused) = (false, false, false, false, false);
+        Self {
+            key,
+            out: Vec::new(),
+            padding: 0,
+            sending,
+            blocked,
+            receiving,
+            again,
+            paused,
+        }
+    }
+
+    /// Sends `bytes` behind what is there, and `padding` bytes of padding behind them.
+    /// Nothing may be pushed behind padding before that has gone out.
+    pub(crate) fn push<S: Sockets>(&mut self, bytes: &[u8], padding: u64, sockets: &mut S) {
+        debug_assert!(self.padding == 0, "padding is the last thing in a pipe");
+        self.out.extend_from_slice(bytes);
+        // A short answer leaves in one send.
+        let room = sockets
+            .buffer_bytes()
+            .saturating_sub(self.out.len())
+            .min(PADDING.len());
+        let joined = usize::try_from(padding).map_or(room, |padding| padding.min(room));
+        self.out.extend_from_slice(&PADDING[..joined]);
+        self.padding = padding - joined as u64;
+        self.pump(sockets);
+    }
+
+    /// A send ended.
+    pub(crate) fn sent<S: Sockets>(&mut self, result: Result<u32, Errno>, sockets: &mut S) -> Sent {
+        self.sending = false;
+        match result {
+            Ok(0) | Err(Errno(EAGAIN)) => {
+                self.blocked = true;
+                sockets.await_writable(self.key);
+                return Sent::More;
+            }
+            Ok(taken) if self.out.is_empty() => self.padding -= u64::from(taken).min(self.padding),
+            Ok(taken) => {
+                self.out.drain(..(taken as usize).min(self.out.len()));
+                if self.out.is_empty() {
+                    self.out = Vec::new(); // An idle handset keeps no buffer.
+                }
+            }
+            Err(errno) => return Sent::Broken(errno),
+        }
+        if self.is_drained() {
+            return Sent::Drained;
+        }
+        self.pump(sockets);
+        Sent::More
+    }
+
+    /// The socket takes bytes again.
+    pub(crate) fn writable<S: Sockets>(&mut self, sockets: &mut S) {
+        self.blocked = false;
+        self.pump(sockets);
+    }
+
+    /// Something can be received; `watching`: as the ring said.
+    pub(crate) fn readable<S: Sockets>(&mut self, watching: bool, sockets: &mut S) {
+        if !watching {
+            sockets.watch(self.key);
+        }
+        self.receive(sockets);
+    }
+
+    /// Asks for what is there, now or as soon as that is allowed.
+    pub(crate) fn receive<S: Sockets>(&mut self, sockets: &mut S) {
+        if self.receiving || self.paused {
+            self.again = true;
+        } else {
+            self.receiving = true;
+            self.again = false;
+            sockets.receive(self.key);
+        }
+    }
+
+    /// A receive ended with this many bytes; a full buffer means that there may be more.
+    pub(crate) fn received<S: Sockets>(&mut self, bytes: usize, sockets: &mut S) {
+        self.receiving = false;
+        if self.again || bytes >= sockets.buffer_bytes() {
+            self.receive(sockets);
+        }
+    }
+
+    /// Receives nothing until [`Pipe::resume`]: the peer feels it.
+    pub(crate) fn pause(&mut self) {
+        self.paused = true;
+    }
+
+    /// Receives again, and what came meanwhile at once.
+    pub(crate) fn resume<S: Sockets>(&mut self, sockets: &mut S) {
+        self.paused = false;
+        if self.again && !self.receiving {
+            self.receive(sockets);
+        }
+    }
+
+    /// Whether nothing is left to send.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.out.is_empty() && self.padding == 0
+    }
+
+    fn pump<S: Sockets>(&mut self, sockets: &mut S) {
+        if self.sending || self.blocked || self.is_drained() {
+            return;
+        }
+        self.sending = true;
+        if self.out.is_empty() {
+            let next =
+                usize::try_from(self.padding).map_or(PADDING.len(), |left| left.min(PADDING.len()));
+            sockets.send(self.key, &PADDING[..next]);
+        } else {
+            sockets.send(self.key, &self.out);
+        }
+    }
+}
