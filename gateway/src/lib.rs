@@ -23,12 +23,22 @@ pub mod relay; // [5] the request out on the data channel, the response back
 pub mod respond; // [6] what the caller gets: the handset's response, or one problem
 
 // What the stages share; these files start nothing.
+pub mod address; // which handset a URL names
+pub mod channel; // a data channel as hyper's client speaks it
 pub mod config; // what the operator said, checked
+pub mod fields; // which header fields go on, and which are ours to add
+pub mod framing; // where an HTTP/1.1 request ends
+pub mod head_gate; // judges every HTTP/1.1 request's head before hyper sees it
+pub mod idle_channels; // data channels between two requests
+pub mod ids; // random numbers
 pub mod limits; // who may have how many requests at once
+pub mod meters; // the metrics of a request, as handles
 pub mod metric_names; // every metric, its labels and its help
 pub mod pending; // requests that wait for a data channel
 pub mod problem; // every way in which a request can fail, and what the caller is told
 pub mod request; // a request's address and identity
+pub mod request_body; // a request's body on its way out
+pub mod response_body; // a response's body on its way back
 pub mod shared; // what every thread holds one reference to: the tables, the mailboxes, the phase
 pub mod stream; // a TCP connection as hyper reads and writes it
 

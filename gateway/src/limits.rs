@@ -32,6 +32,7 @@ pub struct Limits(Arc<Counts>);
 struct Counts {
     bounds: Bounds,
     all: AtomicUsize,
+    connections: AtomicUsize,
     by_handset: DashMap<Msisdn, u32>,
     by_caller: DashMap<IpAddr, u32>,
 }
@@ -39,12 +40,12 @@ struct Counts {
 impl Limits {
     /// Nothing in flight.
     pub fn new(bounds: Bounds) -> Self {
-        Self(Arc::new(Counts { bounds, all: AtomicUsize::new(0), by_handset: DashMap::new(), by_caller: DashMap::new() }))
+        Self(Arc::new(Counts { bounds, all: AtomicUsize::new(0), connections: AtomicUsize::new(0), by_handset: DashMap::new(), by_caller: DashMap::new() }))
     }
 
     /// Admits one request, or tells which bound it met.
     pub fn admit(&self, caller: IpAddr, msisdn: Msisdn) -> Result<Permit, Problem> {
-        let Counts { bounds, all, by_handset, by_caller } = &*self.0;
+        let Counts { bounds, all, by_handset, by_caller, .. } = &*self.0;
         // The permit is built step by step: whatever was counted before a refusal is given back by its drop.
         let mut permit = Permit { counts: Arc::clone(&self.0), caller: None, handset: None };
         if all.fetch_add(1, Ordering::Relaxed) >= bounds.requests_max {
@@ -61,9 +62,27 @@ impl Limits {
         Ok(permit)
     }
 
+    /// A place for one more caller's connection, if there are fewer than `connections_max`.
+    pub fn connect(&self, connections_max: usize) -> Option<Connected> {
+        // Counted first, so that a refusal gives its place back by the drop.
+        let connected = Connected(Arc::clone(&self.0));
+        let before = self.0.connections.fetch_add(1, Ordering::Relaxed);
+        (before < connections_max).then_some(connected)
+    }
+
     /// Requests in flight now.
     pub fn in_flight(&self) -> usize {
         self.0.all.load(Ordering::Relaxed)
+    }
+}
+
+/// The place of one caller's connection.
+#[derive(Debug)]
+pub struct Connected(Arc<Counts>);
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -133,6 +152,16 @@ mod tests {
             drop(held);
             assert!(limits.admit(CALLER, one).is_ok(), "a permit given back can be taken again");
         }
+    }
+
+    #[test]
+    fn a_connection_over_the_bound_is_refused_until_one_ends() {
+        let limits = limits(1, 1, 1);
+        let first = limits.connect(1).expect("the first fits");
+        assert!(limits.connect(1).is_none());
+        assert!(limits.connect(1).is_none(), "a refusal takes no place");
+        drop(first);
+        assert!(limits.connect(1).is_some());
     }
 
     #[test]

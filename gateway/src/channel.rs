@@ -1,0 +1,85 @@
+//! A bound data channel as hyper's client speaks it: one request at a time, watched for its end while idle.
+//!
+//! `relay` makes it and sends on it; `idle_channels` keeps it between two requests. Dropping it closes the connection.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use hyper::client::conn::http1::{self, SendRequest};
+use tokio::task::JoinHandle;
+
+use crate::request_body::RequestBody;
+use crate::stream::{Meter, Stream};
+
+/// Header fields of a handset's response, their number and their bytes (interim responses and trailers alike).
+const HEADERS_MAX: usize = 256;
+/// hyper's buffer on this connection, either way: also the bound on a response's head.
+const BUFFER_BYTES_MAX: usize = 128 * 1024;
+
+/// One data channel.
+#[derive(Debug)]
+pub struct Channel {
+    /// Where requests go in.
+    pub sender: SendRequest<RequestBody>,
+    /// What has gone over its socket.
+    pub meter: Rc<Meter>,
+    // Whether the stream is wanted back when HTTP ends on it.
+    upgrading: Rc<Cell<bool>>,
+    connection: Connection,
+}
+
+impl Channel {
+    /// Begins to speak HTTP on a stream of which nothing has been read.
+    pub async fn open(stream: Stream) -> hyper::Result<Self> {
+        let meter = stream.meter();
+        let (sender, connection) = http1::Builder::new()
+            .max_headers(HEADERS_MAX)
+            .max_buf_size(BUFFER_BYTES_MAX)
+            .handshake(stream)
+            .await?;
+        let upgrading = Rc::new(Cell::new(false));
+        let wanted = Rc::clone(&upgrading);
+        // How the connection ends is told to whoever has a request on it; an idle one may end in silence.
+        let task = tokio::task::spawn_local(async move {
+            let parts = connection.without_shutdown().await.ok()?;
+            let mut stream = parts.io;
+            stream.unread(parts.read_buf);
+            wanted.get().then_some(stream)
+        });
+        Ok(Self {
+            sender,
+            meter,
+            upgrading,
+            connection: Connection(task),
+        })
+    }
+
+    /// Said before a request that asks for another protocol: its stream may be wanted back.
+    pub fn will_upgrade(&self) {
+        self.upgrading.set(true);
+    }
+
+    /// The stream behind a `101 Switching Protocols`, with what was read beyond it.
+    pub async fn into_stream(mut self) -> Option<Stream> {
+        (&mut self.connection.0).await.ok().flatten()
+    }
+
+    /// Waits until the next request may be sent; `false` if the connection ends first, or `within` is over.
+    pub async fn ready(&mut self, within: Duration) -> bool {
+        matches!(
+            tokio::time::timeout(within, self.sender.ready()).await,
+            Ok(Ok(()))
+        )
+    }
+}
+
+/// The task that drives the connection; ended when dropped, and the socket with it.
+#[derive(Debug)]
+struct Connection(JoinHandle<Option<Stream>>);
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

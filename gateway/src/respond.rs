@@ -1,0 +1,343 @@
+//! [6] What the caller gets: the handset's response, or one problem; and the account of how the request ended.
+//!
+//! Called by `ingress` with what `carry` came back with. It knows the one form that problems have (RFC 9457).
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use everline_protocol::{Msisdn, RequestId};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, UPGRADE};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
+use http_body::{Body, Frame, SizeHint};
+
+use crate::fields::X_REQUEST_ID;
+use crate::head_gate::Gate;
+use crate::limits::Permit;
+use crate::meters::{Counted, Meters};
+use crate::problem::Problem;
+use crate::response_body::{BrokeOff, Download};
+use crate::store::StoreHandle;
+
+/// Whether a caller's connection has requests in flight, and since when it has none.
+#[derive(Debug)]
+pub struct Activity {
+    active: Cell<usize>,
+    idle_since: Cell<Instant>,
+}
+
+impl Default for Activity {
+    fn default() -> Self {
+        Self {
+            active: Cell::new(0),
+            idle_since: Cell::new(Instant::now()),
+        }
+    }
+}
+
+impl Activity {
+    /// Whether no request is in flight.
+    pub fn is_idle(&self) -> bool {
+        self.active.get() == 0
+    }
+
+    /// How long the connection may still have no request, if it may have none for `limit`.
+    pub fn idle_left(&self, limit: Duration) -> Duration {
+        if self.is_idle() {
+            limit.saturating_sub(self.idle_since.get().elapsed())
+        } else {
+            limit
+        }
+    }
+}
+
+/// A request from its head to its response's last byte. However it ends, it ends here: dropped without another word,
+/// it was abandoned by its caller.
+pub struct Flight {
+    meters: Rc<Meters>,
+    activity: Rc<Activity>,
+    received: Instant,
+    request_id: String,
+    handset: Option<Msisdn>,
+    permit: Option<Permit>,
+    counted: Option<Counted>,
+    row: Option<Row>,
+    outcome: Outcome,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Abandoned,
+    Answered,
+    Problem,
+}
+
+/// The request's row among the incoming connections sessions (G4).
+struct Row {
+    store: StoreHandle,
+    id: RequestId,
+}
+
+impl Drop for Row {
+    fn drop(&mut self) {
+        self.store.request_ended(self.id);
+    }
+}
+
+impl Flight {
+    /// Of a request whose head has just come.
+    pub fn begin(
+        meters: Rc<Meters>,
+        received: Instant,
+        request_id: String,
+        activity: &Rc<Activity>,
+    ) -> Self {
+        activity.active.set(activity.active.get() + 1);
+        Self {
+            meters,
+            activity: Rc::clone(activity),
+            received,
+            request_id,
+            handset: None,
+            permit: None,
+            counted: None,
+            row: None,
+            outcome: Outcome::Abandoned,
+        }
+    }
+
+    /// The request may go on: it counts against the limits until it ends, and is noted in the store.
+    pub fn admitted(
+        &mut self,
+        handset: Msisdn,
+        permit: Permit,
+        store: &StoreHandle,
+        id: RequestId,
+    ) {
+        store.request_arrived(id, handset);
+        self.row = Some(Row {
+            store: store.clone(),
+            id,
+        });
+        self.handset = Some(handset);
+        self.permit = Some(permit);
+        self.counted = Some(Counted::one(&self.meters.in_flight));
+    }
+
+    /// What the caller knows the request by.
+    pub fn request_id(&self) -> &str {
+        &self.request_id
+    }
+
+    /// Ended in the handset's response, whole.
+    pub fn answered(&mut self) {
+        self.outcome = Outcome::Answered;
+    }
+
+    /// Ended in a problem.
+    fn failed(&mut self, problem: &Problem) {
+        self.outcome = Outcome::Problem;
+        self.meters.count(problem);
+        let row = problem.row();
+        let handset = self
+            .handset
+            .map(|handset| handset.masked().to_string())
+            .unwrap_or_default();
+        tracing::debug!(
+            request_id = %self.request_id, %handset, status = row.status.as_u16(), slug = row.slug, fault = ?row.fault,
+            "{problem}"
+        );
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        match self.outcome {
+            Outcome::Answered => self.meters.answered.increment(1),
+            Outcome::Problem => self.meters.problem.increment(1),
+            Outcome::Abandoned => self.meters.abandoned.increment(1),
+        }
+        self.meters
+            .total
+            .record(self.received.elapsed().as_secs_f64());
+        self.activity
+            .active
+            .set(self.activity.active.get().saturating_sub(1));
+        self.activity.idle_since.set(Instant::now());
+    }
+}
+
+/// A response's body, with its request's account.
+pub struct ResponseBody {
+    content: Content,
+    flight: Option<Flight>,
+    gate: Option<Rc<Gate>>,
+}
+
+enum Content {
+    Handset(Box<Download>),
+    Ours(Option<Bytes>),
+}
+
+/// The handset's response. `gate`: of the caller's connection, if that speaks HTTP/1.
+pub fn with_answer(
+    answer: Response<Download>,
+    flight: Flight,
+    gate: Option<Rc<Gate>>,
+) -> Response<ResponseBody> {
+    let (mut head, body) = answer.into_parts();
+    name(&mut head.headers, &flight);
+    let body = ResponseBody {
+        content: Content::Handset(Box::new(body)),
+        flight: Some(flight),
+        gate,
+    };
+    Response::from_parts(head, body)
+}
+
+/// `101 Switching Protocols`, as the handset gave it; the flight stays with whoever copies the bytes from then on.
+pub fn with_switch(
+    answer: Response<()>,
+    protocol: HeaderValue,
+    flight: &Flight,
+    gate: Option<Rc<Gate>>,
+) -> Response<ResponseBody> {
+    let (mut head, ()) = answer.into_parts();
+    name(&mut head.headers, flight);
+    head.headers
+        .insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    head.headers.insert(UPGRADE, protocol);
+    Response::from_parts(
+        head,
+        ResponseBody {
+            content: Content::Ours(None),
+            flight: None,
+            gate,
+        },
+    )
+}
+
+/// A problem, as `application/problem+json`.
+pub fn with_problem(
+    problem: &Problem,
+    is_head_method: bool,
+    mut flight: Flight,
+    gate: Option<Rc<Gate>>,
+) -> Response<ResponseBody> {
+    flight.failed(problem);
+    let (mut fields, text) = problem_parts(problem, flight.request_id());
+    name(&mut fields, &flight);
+    let text = (!is_head_method).then_some(text);
+    let mut response = Response::new(ResponseBody {
+        content: Content::Ours(text),
+        flight: Some(flight),
+        gate,
+    });
+    *response.status_mut() = problem.row().status;
+    *response.headers_mut() = fields;
+    response
+}
+
+/// A problem as bytes on the wire, for a caller whose connection never reached HTTP.
+pub fn problem_on_the_wire(problem: &Problem, request_id: &str) -> Vec<u8> {
+    let (fields, text) = problem_parts(problem, request_id);
+    let status = problem.row().status;
+    let mut wire = format!("HTTP/1.1 {} {}\r\n", status.as_str(), reason(status)).into_bytes();
+    for (name, value) in &fields {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            wire.extend_from_slice(part);
+        }
+    }
+    wire.extend_from_slice(b"connection: close\r\n\r\n");
+    wire.extend_from_slice(&text);
+    wire
+}
+
+fn problem_parts(problem: &Problem, request_id: &str) -> (HeaderMap, Bytes) {
+    let row = problem.row();
+    let text = serde_json::json!({
+        "type": format!("urn:everline:{}", row.slug),
+        "title": reason(row.status),
+        "status": row.status.as_u16(),
+        "detail": problem.to_string(),
+        "request_id": request_id,
+    })
+    .to_string();
+    let mut fields = HeaderMap::new();
+    fields.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("application/problem+json"),
+    );
+    fields.insert(CONTENT_LENGTH, HeaderValue::from(text.len()));
+    if let Some(wait) = problem.retry_after() {
+        fields.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+    }
+    (fields, text.into())
+}
+
+fn reason(status: StatusCode) -> &'static str {
+    status.canonical_reason().unwrap_or("Problem")
+}
+
+/// Every response says which request it answers.
+fn name(fields: &mut HeaderMap, flight: &Flight) {
+    if let Ok(id) = HeaderValue::from_str(&flight.request_id) {
+        fields.insert(X_REQUEST_ID, id);
+    }
+}
+
+/// Whether a response may carry the fields of one hop: HTTP/2 has none.
+pub fn has_hops(version: Version) -> bool {
+    version < Version::HTTP_2
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BrokeOff;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokeOff>>> {
+        match &mut self.content {
+            Content::Handset(download) => Pin::new(&mut **download).poll_frame(cx),
+            Content::Ours(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Handset(download) => download.is_end_stream(),
+            Content::Ours(text) => text.is_none(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Handset(download) => download.size_hint(),
+            Content::Ours(text) => SizeHint::with_exact(text.as_ref().map_or(0, Bytes::len) as u64),
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        if let (Content::Handset(download), Some(flight)) = (&self.content, &mut self.flight) {
+            if download.is_ended() {
+                flight.answered();
+            } else if download.is_broken() {
+                // The caller has the head already: all that is left is to break the connection under the body.
+                flight.failed(&Problem::HandsetBroke("inside the response's body"));
+                if let Some(gate) = &self.gate {
+                    gate.broke_off();
+                }
+            }
+        }
+        if let Some(gate) = &self.gate {
+            gate.served();
+        }
+    }
+}

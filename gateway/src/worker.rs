@@ -1,0 +1,72 @@
+//! The thread that carries requests: it runs the ingress, the data port and everything between them on one runtime.
+//!
+//! `gateway` starts one a core, each with its own listeners on the shared ports. Nothing here is shared between workers
+//! but [`Shared`]: a data channel that another worker accepted comes over through [`Shared::pending`].
+
+use std::io;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::task::{LocalSet, spawn_local};
+
+use crate::carry::Carrier;
+use crate::meters::Meters;
+use crate::shared::Shared;
+use crate::stream::Listener;
+use crate::{data_channel, ingress};
+
+/// A worker's listeners: non-blocking, with `SO_REUSEPORT` if there are several workers.
+#[derive(Debug)]
+pub struct WorkerSockets {
+    /// Where callers connect.
+    pub ingress: TcpListener,
+    /// Where handsets open data channels.
+    pub data: TcpListener,
+}
+
+/// The body of worker number `index`. Blocks until `stop` says `true` (or its sender is gone): from then on no caller
+/// is accepted, and it returns when the requests in flight have ended, at the latest after `drain.finish`.
+pub fn run(
+    index: usize,
+    sockets: WorkerSockets,
+    shared: Arc<Shared>,
+    stop: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()?;
+    LocalSet::new().block_on(&runtime, serve(index, sockets, shared, stop))
+}
+
+async fn serve(
+    index: usize,
+    sockets: WorkerSockets,
+    shared: Arc<Shared>,
+    stop: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let write_timeout = shared.config.ingress.write_timeout;
+    let callers = Listener::new(sockets.ingress, write_timeout)?;
+    let handsets = Listener::new(sockets.data, write_timeout)?;
+    let finish = shared.config.drain.finish;
+    let meters = Rc::new(Meters::new());
+    // Data channels are accepted until the last request has ended: those in flight may still wait for theirs.
+    let data_port = spawn_local(data_channel::accept(
+        handsets,
+        Arc::clone(&shared),
+        Rc::clone(&meters),
+    ));
+    let carrier = Rc::new(Carrier::new(shared, meters));
+    let left = ingress::accept(callers, carrier, stop, finish).await;
+    data_port.abort();
+    if left > 0 {
+        tracing::warn!(
+            worker = index,
+            connections = left,
+            "requests were cut off by the end of the drain"
+        );
+    }
+    Ok(())
+}
