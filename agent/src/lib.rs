@@ -1,2 +1,23 @@
-//! Being laid out.
+//! What runs on the handset: it keeps itself registered with a gateway, and answers the requests that come through it.
+//!
+//! In the order in which a request meets them:
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`config`] | what the owner said, checked |
+//! | [`manager`] | the connections manager: one registered connection, whatever happens |
+//! | [`pace`] | when and where it dials next |
+//! | [`connection`] | one signaling connection: REQUESTPENDING comes here |
+//! | [`data_channel`] | one data channel for each request |
+//! | [`serve`] | who answers: [`serve::forward`] a local web server, [`serve::builtin`] the embedded one |
+//!
+//! Each stage knows only those below it. The manager and the web servers meet in [`serve::Serve`] alone (R9). Everything
+//! async runs on one thread; the store has a second one, and password hashing a third while it lasts.
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod connection;
+pub mod data_channel;
+pub mod manager;
+pub mod pace;
 pub mod serve;

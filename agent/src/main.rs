@@ -1,1 +1,103 @@
-fn main() {}
+//! The `agent` command: `run` and `check`. Everything it does is in the library.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use everline_agent::config::Config;
+use everline_agent::manager;
+use everline_agent::serve::Serve;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// The exit code of a configuration that can't be used.
+const EXIT_CONFIG: u8 = 2;
+
+/// What runs on the handset: the connections manager and the embedded web server.
+#[derive(Debug, Parser)]
+#[command(name = "agent", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Register with the gateway and answer requests, until SIGTERM or Ctrl-C
+    Run {
+        /// The configuration file (see agent.example.toml)
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Check a configuration file and tell everything that is wrong with it
+    Check {
+        /// The configuration file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let (Command::Run { config: path } | Command::Check { config: path }) = &arguments.command;
+    let config = match Config::load(path) {
+        Ok(config) => config,
+        Err(errors) => {
+            eprintln!("{errors}");
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    if let Command::Check { .. } = arguments.command {
+        eprintln!("{}: good", path.display());
+        return ExitCode::SUCCESS;
+    }
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    match run(&config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(config: &Config) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        // For names and password hashes; the thread is gone again soon after.
+        .max_blocking_threads(2)
+        .build()
+        .context("starting the runtime")?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+        let serve = Serve::open(&config.serve).await?;
+        let mut signalled = async move || {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        let (told, leave) = tokio::sync::oneshot::channel();
+        let running = manager::run(config, serve, async {
+            let _ = leave.await;
+        });
+        tokio::pin!(running);
+        tokio::select! {
+            () = signalled() => {}
+            () = &mut running => return Ok(()),
+        }
+        let _ = told.send(());
+        // A second signal ends the agent at once, whatever is still in progress.
+        tokio::select! {
+            () = signalled() => {}
+            () = running => {}
+        }
+        Ok(())
+    })
+}

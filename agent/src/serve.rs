@@ -1,2 +1,89 @@
-//! Who answers the requests of a data channel: the embedded web server, or a local one that they are handed to.
+//! Who answers the requests of a data channel (R9): the embedded web server, or a local one they are handed to.
+//!
+//! The connections manager hands a data channel over and knows no more of it.
+
 pub mod builtin;
+pub mod forward;
+
+use std::io::Cursor;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use builtin::{Builtin, OpenError};
+use forward::{Forward, Local};
+
+use crate::config;
+
+/// The one that was configured; a clone is the same one.
+#[derive(Debug, Clone)]
+pub enum Serve {
+    /// A local web server.
+    Forward(Forward),
+    /// The embedded one.
+    Builtin(Builtin),
+}
+
+/// What was made ready for one data channel while that was being opened.
+#[derive(Debug)]
+pub enum Ready {
+    /// The connection to the local web server, or why there is none.
+    Forward(Local),
+    /// The embedded one is always there.
+    Builtin(Builtin),
+}
+
+impl Serve {
+    /// Makes ready what the configuration names.
+    pub async fn open(config: &config::Serve) -> Result<Self, OpenError> {
+        Ok(match config {
+            config::Serve::Forward(forward) => Self::Forward(Forward::new(forward)),
+            config::Serve::Builtin(builtin) => Self::Builtin(Builtin::open(builtin).await?),
+        })
+    }
+
+    /// Makes ready for one data channel.
+    pub async fn ready(&self) -> Ready {
+        match self {
+            Self::Forward(forward) => Ready::Forward(forward.connect().await),
+            Self::Builtin(builtin) => Ready::Builtin(builtin.clone()),
+        }
+    }
+}
+
+impl Ready {
+    /// Answers what comes on the channel, to its end. `first` was read from it already.
+    pub async fn serve(self, channel: TcpStream, first: Vec<u8>) {
+        match self {
+            Self::Forward(local) => local.splice(channel, &first).await,
+            Self::Builtin(builtin) => {
+                let (read, write) = channel.into_split();
+                let stream = tokio::io::join(Cursor::new(first).chain(read), write);
+                match builtin.serve(stream).await {
+                    Ok(stream) => close(stream).await,
+                    Err(error) => tracing::debug!(%error, "a data channel ended early"),
+                }
+            }
+        }
+    }
+
+    /// Whether the channel's first bytes are wanted at all: an answer that is ready needs no request.
+    pub fn reads(&self) -> bool {
+        !matches!(self, Self::Forward(Local::Unreachable { .. }))
+    }
+}
+
+/// How long a gateway may take to close a channel that was answered.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Ends a channel in order: tells the gateway that nothing follows, then reads what it still sends until it closes.
+/// To close with bytes unread would make the kernel send a reset, which can overtake the answer.
+async fn close(mut channel: impl AsyncRead + AsyncWrite + Unpin) {
+    let gone = async {
+        channel.shutdown().await?;
+        tokio::io::copy(&mut channel, &mut tokio::io::sink()).await
+    };
+    // Whether the gateway closed, broke off or took too long: the channel is done with.
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, gone).await;
+}

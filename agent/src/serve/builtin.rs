@@ -25,6 +25,7 @@ pub mod web;
 pub mod xml;
 
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -106,23 +107,23 @@ impl Builtin {
         })
     }
 
-    /// Answers the requests of one data channel until either side closes it, or it was idle for the linger.
-    pub async fn serve(
-        &self,
-        stream: impl AsyncRead + AsyncWrite + Unpin,
-    ) -> Result<(), hyper::Error> {
+    /// Answers the requests of one data channel until either side ends it, or it was idle for the linger. Gives the
+    /// channel back, to be closed.
+    pub async fn serve<S>(&self, stream: S) -> Result<S, hyper::Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
         let keep = !self.linger.is_zero();
-        http1::Builder::new()
+        let service = TowerToHyperService::new(self.router.clone());
+        let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             // hyper counts from when a kept connection falls idle, so this is the linger as well (PROTOCOL 5.3).
             .header_read_timeout(if keep { self.linger } else { HEAD_TIMEOUT })
             .keep_alive(keep)
             .max_buf_size(BUFFER_BYTES_MAX)
-            .serve_connection(
-                TokioIo::new(stream),
-                TowerToHyperService::new(self.router.clone()),
-            )
-            .await
+            .serve_connection(TokioIo::new(stream), service);
+        Pin::new(&mut connection).await?;
+        Ok(connection.into_parts().io.into_inner())
     }
 }
 

@@ -1,0 +1,320 @@
+//! Holds the file against what a handset can do: ranges, addresses, users, and what goes with what.
+//!
+//! Everything is looked at before anything is refused, so that one run tells all that is wrong. Called by [`super::file`].
+
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use everline_protocol::{HostPort, Msisdn};
+use http::Uri;
+use toml::Spanned;
+
+use super::file::{Check, File, FileBuiltin, FileUser};
+use super::{Config, Data, Serve, Signaling, Token, is_token};
+use crate::serve::builtin::BuiltinConfig;
+use crate::serve::builtin::authentication::User;
+use crate::serve::forward::ForwardConfig;
+
+impl Check<'_> {
+    /// The checked configuration; `None` only if something wrong was noted.
+    pub(super) fn config(&mut self, file: File) -> Option<Config> {
+        let gateways = self.gateways(file.gateways);
+        let msisdn = self.msisdn(file.msisdn);
+        let token = self.token(file.token, file.token_file);
+        let connect_timeout = self.millis("connect_timeout_ms", file.connect_timeout_ms, 10_000);
+        let answer_timeout = self.millis("answer_timeout_ms", file.answer_timeout_ms, 10_000);
+        let shutdown_timeout = self.millis("shutdown_timeout_ms", file.shutdown_timeout_ms, 5_000);
+        let timeout_s = self.number("timeout_s", file.timeout_s, 1..=86_400, 300);
+        let linger_s = self.number("linger_s", file.linger_s, 0..=300, 0);
+        let port = self.number("data_port", file.data_port, 1..=65_535, 7001);
+        let channels_max = self.number("data_channels_max", file.data_channels_max, 1..=1_024, 16);
+        let idle_s = self.number(
+            "forward_idle_timeout_s",
+            file.forward_idle_timeout_s,
+            1..=86_400,
+            3_600,
+        );
+        let users = self.users(file.authentication, file.user, file.forward.is_some());
+        let serve = match (file.forward, file.builtin) {
+            (Some(to), None) => self.forward(&to, idle_s).map(Serve::Forward),
+            (None, Some(builtin)) => {
+                let builtin = self.builtin(builtin, users?, linger_s);
+                builtin.map(Serve::Builtin)
+            }
+            (Some(to), Some(_)) => {
+                self.error(
+                    Some(to.span()),
+                    "forward: say either forward or [builtin], not both",
+                );
+                None
+            }
+            (None, None) => {
+                self.error(
+                    None,
+                    "say who answers requests: forward = \"http://127.0.0.1:PORT\" for a local \
+                     web server, or [builtin] for the embedded one",
+                );
+                None
+            }
+        };
+        Some(Config {
+            signaling: Signaling {
+                msisdn: msisdn?,
+                token: token?,
+                gateways: gateways?,
+                timeout_s,
+                linger_s,
+                connect_timeout,
+                answer_timeout,
+            },
+            data: Data {
+                port: u16::try_from(port).ok()?,
+                channels_max: channels_max as usize,
+                connect_timeout,
+            },
+            serve: serve?,
+            shutdown_timeout,
+        })
+    }
+
+    fn msisdn(&mut self, msisdn: Option<Spanned<String>>) -> Option<Msisdn> {
+        let Some(msisdn) = msisdn else {
+            self.error(
+                None,
+                "msisdn: is missing; it is the handset's number, in digits without `+`",
+            );
+            return None;
+        };
+        match Msisdn::parse(msisdn.get_ref().as_bytes()) {
+            Ok(msisdn) => Some(msisdn),
+            Err(error) => {
+                self.error(Some(msisdn.span()), format!("msisdn: {error}"));
+                None
+            }
+        }
+    }
+
+    fn gateways(
+        &mut self,
+        gateways: Option<Spanned<Vec<Spanned<String>>>>,
+    ) -> Option<Vec<HostPort>> {
+        let Some(gateways) = gateways else {
+            self.error(
+                None,
+                "gateways: is missing; it lists signaling addresses, [\"gateway.example:7000\"]",
+            );
+            return None;
+        };
+        if gateways.get_ref().is_empty() {
+            self.error(Some(gateways.span()), "gateways: names no gateway");
+            return None;
+        }
+        let mut checked = Vec::new();
+        for gateway in gateways.get_ref() {
+            match HostPort::parse(gateway.get_ref()) {
+                Some(gateway) => checked.push(gateway),
+                None => self.error(
+                    Some(gateway.span()),
+                    "gateways: expected host:port, an IPv6 host in brackets",
+                ),
+            }
+        }
+        (checked.len() == gateways.get_ref().len()).then_some(checked)
+    }
+
+    fn token(
+        &mut self,
+        token: Option<Spanned<String>>,
+        file: Option<Spanned<PathBuf>>,
+    ) -> Option<Token> {
+        match (token, file) {
+            (Some(token), None) if is_token(token.get_ref()) => {
+                Some(Token::Inline(token.into_inner()))
+            }
+            (Some(token), None) => {
+                self.error(
+                    Some(token.span()),
+                    "token: is empty, too long, or holds spaces or other than ASCII",
+                );
+                None
+            }
+            (None, Some(file)) => Some(Token::File(self.path(file.get_ref()))),
+            (Some(_), Some(file)) => {
+                self.error(
+                    Some(file.span()),
+                    "token_file: say either token or token_file, not both",
+                );
+                None
+            }
+            (None, None) => {
+                self.error(
+                    None,
+                    "token_file: is missing; it or token proves the number to the gateway",
+                );
+                None
+            }
+        }
+    }
+
+    fn number(
+        &mut self,
+        key: &str,
+        value: Option<Spanned<i64>>,
+        range: RangeInclusive<u32>,
+        default: u32,
+    ) -> u32 {
+        let Some(value) = value else {
+            return default;
+        };
+        match u32::try_from(*value.get_ref()) {
+            Ok(number) if range.contains(&number) => number,
+            _ => {
+                let (least, most) = range.into_inner();
+                self.error(
+                    Some(value.span()),
+                    format!("{key}: {} is not from {least} to {most}", value.get_ref()),
+                );
+                default
+            }
+        }
+    }
+
+    fn millis(&mut self, key: &str, value: Option<Spanned<i64>>, default: u32) -> Duration {
+        Duration::from_millis(self.number(key, value, 1..=600_000, default).into())
+    }
+
+    fn path(&self, path: &Path) -> PathBuf {
+        self.directory.join(path)
+    }
+
+    fn forward(&mut self, to: &Spanned<String>, idle_s: u32) -> Option<ForwardConfig> {
+        let uri: Option<Uri> = to.get_ref().parse().ok();
+        let plain = uri.as_ref().is_some_and(|uri| {
+            uri.scheme_str() == Some("http") && uri.path() == "/" && uri.query().is_none()
+        });
+        let authority = uri.as_ref().and_then(Uri::authority).filter(|_| plain);
+        let to_local = authority.and_then(|authority| {
+            let host = authority.host();
+            let port = authority.port_u16().unwrap_or(80);
+            HostPort::parse(&format!("{host}:{port}"))
+        });
+        match to_local {
+            Some(to) => Some(ForwardConfig {
+                to,
+                idle_timeout: Duration::from_secs(idle_s.into()),
+            }),
+            None => {
+                self.error(
+                    Some(to.span()),
+                    "forward: expected http://HOST:PORT without a path: requests pass unchanged",
+                );
+                None
+            }
+        }
+    }
+
+    fn builtin(
+        &mut self,
+        builtin: Spanned<FileBuiltin>,
+        users: Option<Vec<User>>,
+        linger_s: u32,
+    ) -> Option<BuiltinConfig> {
+        let span = builtin.span();
+        let FileBuiltin { database, import } = builtin.into_inner();
+        let Some(database) = database else {
+            self.error(
+                Some(span),
+                "builtin.database: is missing; it is the file that keeps the handset's data",
+            );
+            return None;
+        };
+        Some(BuiltinConfig {
+            database: self.path(database.get_ref()),
+            import: import.iter().map(|path| self.path(path)).collect(),
+            users,
+            linger_s,
+        })
+    }
+
+    /// The users, `None` if authentication is off; and outside of that `None` if something is wrong.
+    #[expect(
+        clippy::option_option,
+        reason = "the outer one is the check's, as everywhere in this file"
+    )]
+    fn users(
+        &mut self,
+        authentication: Option<Spanned<String>>,
+        users: Vec<Spanned<FileUser>>,
+        forward: bool,
+    ) -> Option<Option<Vec<User>>> {
+        let span = authentication.as_ref().map(Spanned::span);
+        let said = authentication.as_ref().map(|said| said.get_ref().as_str());
+        let first = users.first().map(Spanned::span);
+        if forward {
+            if span.is_some() || first.is_some() {
+                self.error(
+                    span.or(first),
+                    "authentication, user: have no effect with forward; the local web server authenticates its callers",
+                );
+            }
+            return None;
+        }
+        let count = users.len();
+        let users: Vec<_> = users
+            .into_iter()
+            .filter_map(|user| self.user(user))
+            .collect();
+        match said {
+            Some("none") if count == 0 => return Some(None),
+            Some("none") => self.error(first, "user: authentication is \"none\", so no user has an effect"),
+            Some("basic") | None if count == 0 => self.error(
+                span,
+                "user: there is none, so nobody could call; add [[user]], or say authentication = \"none\"",
+            ),
+            Some("basic") | None => {}
+            Some(_) => self.error(span, "authentication: expected \"basic\" or \"none\""),
+        }
+        Some(Some(users))
+    }
+
+    fn user(&mut self, user: Spanned<FileUser>) -> Option<User> {
+        let span = user.span();
+        let FileUser {
+            name,
+            password,
+            password_hash,
+        } = user.into_inner();
+        let usable = |name: &str| {
+            !name.is_empty() && !name.contains(':') && !name.contains(char::is_control)
+        };
+        let Some(name) = name.filter(|name| usable(name.get_ref())) else {
+            self.error(Some(span), "user.name: is missing, empty, or holds a colon");
+            return None;
+        };
+        let (key, secret, user) = match (password, password_hash) {
+            (Some(password), None) if !password.get_ref().is_empty() => {
+                let user = User::with_password(name.get_ref(), password.get_ref());
+                ("password", password, user)
+            }
+            (None, Some(hash)) => {
+                let user = User::with_hash(name.get_ref(), hash.get_ref());
+                ("password_hash", hash, user)
+            }
+            _ => {
+                self.error(
+                    Some(name.span()),
+                    "user: say one of password and password_hash, and not an empty one",
+                );
+                return None;
+            }
+        };
+        match user {
+            Ok(user) => Some(user),
+            Err(error) => {
+                self.error(Some(secret.span()), format!("user.{key}: {error}"));
+                None
+            }
+        }
+    }
+}

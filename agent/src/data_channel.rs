@@ -1,0 +1,176 @@
+//! Data channels (PROTOCOL section 5): one for each pending request, opened at once, several at a time.
+//!
+//! Called by [`crate::connection`] on REQUESTPENDING. A channel outlives the signaling connection that asked for it.
+
+use std::collections::HashSet;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use everline_protocol::{DataLine, HostPort, RequestId};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use crate::config::Data;
+use crate::serve::Serve;
+
+/// How long the gateway may take from DATA to the first byte of the request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a gateway's refusal begins with (PROTOCOL 5.1). No HTTP request does: a method's target follows, not a code.
+const REFUSAL: &[u8] = b"ERROR code=";
+
+/// Opens data channels and has them served; a clone is the same one.
+#[derive(Debug, Clone)]
+pub struct DataChannels {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    config: Data,
+    serve: Serve,
+    slots: Arc<Semaphore>,
+    /// Requests that have a channel: a request that is signalled twice gets no second one.
+    taken: Mutex<HashSet<RequestId>>,
+}
+
+impl DataChannels {
+    /// Channels as configured, answered by `serve`.
+    pub fn new(config: &Data, serve: Serve) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                slots: Arc::new(Semaphore::new(config.channels_max)),
+                config: config.clone(),
+                serve,
+                taken: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Opens a channel for this request and serves it, on a task of its own. `opened` is told when DATA is sent.
+    ///
+    /// Over the bound it opens none: the gateway answers the caller in its own words (PROTOCOL 5.1, 5.4).
+    pub fn open(&self, id: RequestId, address: HostPort, opened: &Arc<Notify>) {
+        let Ok(slot) = Arc::clone(&self.shared.slots).try_acquire_owned() else {
+            tracing::warn!(
+                channels_max = self.shared.config.channels_max,
+                "a request is left to the gateway: every data channel is in use"
+            );
+            return;
+        };
+        let Some(taken) = Taken::new(&self.shared, id, slot) else {
+            return;
+        };
+        let opened = Arc::clone(opened);
+        tokio::spawn(async move {
+            if let Err(error) = taken.run(&address, &opened).await {
+                tracing::warn!(data = %address, %error, "a request could not be taken");
+            }
+        });
+    }
+
+    /// The gateway's data port on this host, for a REQUESTPENDING that names no address (PROTOCOL 3.3).
+    pub fn address_on(&self, host: &str) -> HostPort {
+        HostPort {
+            host: host.to_owned(),
+            port: self.shared.config.port,
+        }
+    }
+
+    /// Waits until the channels that are open have ended, and opens no more.
+    pub async fn finish(&self) {
+        let all = u32::try_from(self.shared.config.channels_max).unwrap_or(u32::MAX);
+        if self.shared.slots.acquire_many(all).await.is_ok() {
+            self.shared.slots.close();
+        }
+    }
+}
+
+/// A request that this handset took; gives it and its slot back when dropped.
+struct Taken {
+    shared: Arc<Shared>,
+    id: RequestId,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Taken {
+    fn new(shared: &Arc<Shared>, id: RequestId, slot: OwnedSemaphorePermit) -> Option<Self> {
+        let mut taken = shared.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.insert(id).then(|| Self {
+            shared: Arc::clone(shared),
+            id,
+            _slot: slot,
+        })
+    }
+
+    /// The local web server is dialled while the channel is being opened: a wake takes one round trip, not two.
+    async fn run(&self, address: &HostPort, opened: &Notify) -> io::Result<()> {
+        let (channel, ready) = tokio::join!(self.dial(address, opened), self.shared.serve.ready());
+        let mut channel = channel?;
+        let first = if ready.reads() {
+            let first = timeout(REQUEST_TIMEOUT, first_bytes(&mut channel)).await;
+            first.map_err(|_| {
+                io::Error::new(io::ErrorKind::TimedOut, "the gateway sent no request")
+            })??
+        } else {
+            Vec::new()
+        };
+        if first.starts_with(REFUSAL) {
+            // Somebody else took it, or its caller gave up: nothing is wrong with this handset.
+            tracing::debug!(id = ?self.id, "the gateway no longer knows the request");
+            return Ok(());
+        }
+        ready.serve(channel, first).await;
+        Ok(())
+    }
+
+    async fn dial(&self, address: &HostPort, opened: &Notify) -> io::Result<TcpStream> {
+        let dial = async {
+            let mut channel = TcpStream::connect((address.host.as_str(), address.port)).await?;
+            channel.set_nodelay(true)?;
+            channel.write_all(&DataLine::encode(self.id)).await?;
+            Ok::<_, io::Error>(channel)
+        };
+        let channel = timeout(self.shared.config.connect_timeout, dial)
+            .await
+            .map_err(|_| {
+                io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "the data channel could not be opened in time",
+                )
+            })??;
+        opened.notify_one();
+        Ok(channel)
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        let mut taken = self
+            .shared
+            .taken
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        taken.remove(&self.id);
+    }
+}
+
+/// Reads until it is clear whether a request or a refusal comes.
+async fn first_bytes(channel: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let mut first = Vec::with_capacity(1024);
+    loop {
+        if channel.read_buf(&mut first).await? == 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the gateway closed the data channel before its request",
+            ));
+        }
+        let compared = first.len().min(REFUSAL.len());
+        if compared == REFUSAL.len() || first.get(..compared) != REFUSAL.get(..compared) {
+            return Ok(first);
+        }
+    }
+}
