@@ -2,7 +2,7 @@
 //!
 //! The configuration is checked against it, and `gateway` sizes its threads by it.
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, getrlimit};
 
 use crate::directory::SLOTS_MAX;
 
@@ -19,20 +19,24 @@ pub struct Machine {
 
 impl Machine {
     /// A machine that bounds nothing, for readers of a configuration who will not run it.
-    pub const UNBOUNDED: Self = Self { cores: 1, descriptors: u64::MAX, table_slots: SLOTS_MAX };
+    pub const UNBOUNDED: Self = Self {
+        cores: 1,
+        descriptors: u64::MAX,
+        table_slots: SLOTS_MAX,
+    };
 
     /// Raises the limit of open files as far as the process may, and tells what there is.
     pub fn probe() -> Self {
-        let limit = getrlimit(Resource::Nofile);
-        let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-        if limit.current != limit.maximum && setrlimit(Resource::Nofile, raised).is_err() {
-            tracing::warn!(current = ?limit.current, maximum = ?limit.maximum, "cannot raise the limit of open files");
-        }
+        // Raises the soft limit to the hard one as well.
+        let table_slots = everline_uring::table_slots_max().unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot ask for the limit of open files");
+            0
+        });
         let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         Self {
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             descriptors,
-            table_slots: u32::try_from(descriptors).unwrap_or(u32::MAX).min(SLOTS_MAX),
+            table_slots,
         }
     }
 }
@@ -44,7 +48,10 @@ mod tests {
     #[test]
     fn the_soft_limit_is_raised_to_the_hard_one() {
         let machine = Machine::probe();
-        assert_eq!(Some(machine.descriptors), getrlimit(Resource::Nofile).maximum.or(Some(u64::MAX)));
+        assert_eq!(
+            Some(machine.descriptors),
+            getrlimit(Resource::Nofile).maximum.or(Some(u64::MAX))
+        );
         assert!(machine.cores >= 1 && machine.table_slots >= 1);
     }
 }

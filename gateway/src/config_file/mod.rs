@@ -18,6 +18,8 @@ mod relations;
 pub use reader::{ConfigError, Key};
 use reader::{Reader, Unit};
 
+/// sled tells its errors twice: once to the log, once to us.
+const FILTER: &str = "info,sled=off";
 /// A day: no wait of ours is longer.
 const DAY_S: u32 = 86_400;
 const DAY_MS: u64 = 86_400_000;
@@ -56,11 +58,19 @@ impl fmt::Display for ConfigErrors {
 pub fn read(file: &Path, machine: &Machine) -> Result<Config, ConfigErrors> {
     let failed = |message: String| ConfigErrors {
         file: file.to_owned(),
-        errors: vec![ConfigError { key: String::new(), line: None, message }],
+        errors: vec![ConfigError {
+            key: String::new(),
+            line: None,
+            message,
+        }],
     };
-    let text = std::fs::read_to_string(file).map_err(|error| failed(format!("can't be read: {error}")))?;
+    let text =
+        std::fs::read_to_string(file).map_err(|error| failed(format!("can't be read: {error}")))?;
     let base = file.parent().unwrap_or(Path::new(""));
-    parse(&text, base, machine).map_err(|errors| ConfigErrors { file: file.to_owned(), errors })
+    parse(&text, base, machine).map_err(|errors| ConfigErrors {
+        file: file.to_owned(),
+        errors,
+    })
 }
 
 /// Checks a text; relative paths in it begin at `base`.
@@ -69,7 +79,11 @@ pub fn parse(text: &str, base: &Path, machine: &Machine) -> Result<Config, Vec<C
     let config = config(&mut reader, base, machine);
     relations::check(&config, &mut reader, machine);
     let (errors, _) = reader.finish();
-    if errors.is_empty() { Ok(config) } else { Err(errors) }
+    if errors.is_empty() {
+        Ok(config)
+    } else {
+        Err(errors)
+    }
 }
 
 /// Every key that a file may hold.
@@ -105,7 +119,13 @@ fn signaling(reader: &mut Reader<'_>) -> Signaling {
         shards: reader.number_or_none(table, "shards", 1..=SHARDS_MAX),
         timeout_min_s: reader.number(table, "timeout_min_s", 10, 1..=DAY_S),
         timeout_max_s: reader.number(table, "timeout_max_s", 3_600, 1..=DAY_S),
-        connect_timeout: reader.duration(table, "connect_timeout_ms", Unit::Millis, 10_000, 10..=600_000),
+        connect_timeout: reader.duration(
+            table,
+            "connect_timeout_ms",
+            Unit::Millis,
+            10_000,
+            10..=600_000,
+        ),
         grace_max: reader.duration(table, "grace_max_ms", Unit::Millis, 30_000, 10..=3_600_000),
         registrations_per_s_max: reader.number(table, "registrations_per_s_max", 0, 0..=10_000_000),
         retry_after_s: reader.number(table, "retry_after_s", 5, 1..=3_600),
@@ -136,15 +156,43 @@ fn ingress(reader: &mut Reader<'_>) -> Ingress {
         workers: reader.number_or_none(table, "workers", 1..=1_024),
         connections_max: reader.number(table, "connections_max", 8_192, 1..=10_000_000),
         requests_max: reader.number(table, "requests_max", 4_096, 1..=10_000_000),
-        requests_per_handset_max: reader.number(table, "requests_per_handset_max", 32, 1..=1_000_000),
-        requests_per_caller_max: reader.number(table, "requests_per_caller_max", 512, 1..=10_000_000),
+        requests_per_handset_max: reader.number(
+            table,
+            "requests_per_handset_max",
+            32,
+            1..=1_000_000,
+        ),
+        requests_per_caller_max: reader.number(
+            table,
+            "requests_per_caller_max",
+            512,
+            1..=10_000_000,
+        ),
         h2_streams_max: reader.number(table, "h2_streams_max", 128, 1..=10_000),
         header_bytes_max: reader.number(table, "header_bytes_max", 32_768, 1_024..=1_048_576),
         headers_max: reader.number(table, "headers_max", 100, 8..=1_024),
         body_bytes_max: reader.number(table, "body_bytes_max", 0, 0..=u64::MAX >> 1),
-        header_timeout: reader.duration(table, "header_timeout_ms", Unit::Millis, 30_000, 10..=DAY_MS),
-        body_idle_timeout: reader.duration(table, "body_idle_timeout_ms", Unit::Millis, 30_000, 10..=DAY_MS),
-        write_timeout: reader.duration(table, "write_timeout_ms", Unit::Millis, 60_000, 10..=DAY_MS),
+        header_timeout: reader.duration(
+            table,
+            "header_timeout_ms",
+            Unit::Millis,
+            30_000,
+            10..=DAY_MS,
+        ),
+        body_idle_timeout: reader.duration(
+            table,
+            "body_idle_timeout_ms",
+            Unit::Millis,
+            30_000,
+            10..=DAY_MS,
+        ),
+        write_timeout: reader.duration(
+            table,
+            "write_timeout_ms",
+            Unit::Millis,
+            60_000,
+            10..=DAY_MS,
+        ),
     }
 }
 
@@ -152,8 +200,20 @@ fn request(reader: &mut Reader<'_>) -> Request {
     let table = "request";
     Request {
         wake_timeout: reader.duration(table, "wake_timeout_ms", Unit::Millis, 10_000, 20..=600_000),
-        response_timeout: reader.duration(table, "response_timeout_ms", Unit::Millis, 90_000, 10..=DAY_MS),
-        response_idle_timeout: reader.duration(table, "response_idle_timeout_ms", Unit::Millis, 300_000, 10..=DAY_MS),
+        response_timeout: reader.duration(
+            table,
+            "response_timeout_ms",
+            Unit::Millis,
+            90_000,
+            10..=DAY_MS,
+        ),
+        response_idle_timeout: reader.duration(
+            table,
+            "response_idle_timeout_ms",
+            Unit::Millis,
+            300_000,
+            10..=DAY_MS,
+        ),
         reconnect_hold: reader.duration(table, "reconnect_hold_ms", Unit::Millis, 0, 0..=600_000),
         recent: reader.duration(table, "recent_s", Unit::Seconds, 120, 1..=u64::from(DAY_S)),
     }
@@ -175,14 +235,23 @@ fn auth(reader: &mut Reader<'_>, base: &Path) -> Auth {
         }
         None => {}
     }
-    Auth::Jwks { jwks_file: jwks_file.unwrap_or_default(), audience }
+    Auth::Jwks {
+        jwks_file: jwks_file.unwrap_or_default(),
+        audience,
+    }
 }
 
 fn store(reader: &mut Reader<'_>, base: &Path) -> Store {
     let table = "store";
     Store {
         path: reader.text(table, "path").map(|path| base.join(path)),
-        flush_interval: reader.duration(table, "flush_interval_ms", Unit::Millis, 1_000, 10..=3_600_000),
+        flush_interval: reader.duration(
+            table,
+            "flush_interval_ms",
+            Unit::Millis,
+            1_000,
+            10..=3_600_000,
+        ),
         pending_rows_max: reader.number(table, "pending_rows_max", 100_000, 1..=10_000_000),
         cache_bytes: reader.number(table, "cache_bytes", 16 << 20, 1 << 20..=1 << 40),
     }
@@ -193,7 +262,12 @@ fn admin(reader: &mut Reader<'_>) -> Admin {
     Admin {
         listen: reader.address(table, "listen", loopback(9100)),
         beyond_loopback: reader.flag(table, "beyond_loopback"),
-        hosts: reader.texts(table, "hosts", "host names in quotes, like [\"gateway-1.example.net\"]", domain),
+        hosts: reader.texts(
+            table,
+            "hosts",
+            "host names in quotes, like [\"gateway-1.example.net\"]",
+            domain,
+        ),
     }
 }
 
@@ -207,11 +281,20 @@ fn drain(reader: &mut Reader<'_>) -> Drain {
 }
 
 fn log(reader: &mut Reader<'_>) -> Log {
-    let filter = reader.text("log", "filter").unwrap_or_else(|| "info".to_owned());
+    let filter = reader
+        .text("log", "filter")
+        .unwrap_or_else(|| FILTER.to_owned());
     if let Err(error) = filter.parse::<tracing_subscriber::filter::Targets>() {
-        reader.wrong("log", "filter", format!("must be a filter like \"info\" or \"everline_gateway=debug\": {error}"));
+        reader.wrong(
+            "log",
+            "filter",
+            format!("must be a filter like \"info\" or \"everline_gateway=debug\": {error}"),
+        );
     }
-    Log { filter, msisdns_in_full: reader.flag("log", "msisdns_in_full") }
+    Log {
+        filter,
+        msisdns_in_full: reader.flag("log", "msisdns_in_full"),
+    }
 }
 
 fn loopback(port: u16) -> SocketAddr {
@@ -232,6 +315,9 @@ fn domain(text: &str) -> Option<String> {
     };
     let is_name = name.len() <= NAME_BYTES_MAX && name.split('.').all(valid);
     // A last label of digits alone would be an IPv4 address to every client.
-    let is_address = name.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
+    let is_address = name
+        .rsplit('.')
+        .next()
+        .is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
     (is_name && !is_address).then_some(name)
 }

@@ -35,7 +35,7 @@ pub struct Key {
 
 /// Which kind a duration's key ends in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unit {
+pub(super) enum Unit {
     /// `_ms`
     Millis,
     /// `_s`
@@ -43,7 +43,7 @@ pub enum Unit {
 }
 
 /// A document on its way to a configuration.
-pub struct Reader<'i> {
+pub(super) struct Reader<'i> {
     text: &'i str,
     root: DeTable<'i>,
     /// What was wrong so far.
@@ -53,23 +53,38 @@ pub struct Reader<'i> {
 
 impl<'i> Reader<'i> {
     /// Reads the text as far as it is TOML.
-    pub fn new(text: &'i str) -> Self {
+    pub(super) fn new(text: &'i str) -> Self {
         let (root, broken) = DeTable::parse_recoverable(text);
-        let mut reader = Self { text, root: root.into_inner(), errors: Vec::new(), known: Vec::new() };
+        let mut reader = Self {
+            text,
+            root: root.into_inner(),
+            errors: Vec::new(),
+            known: Vec::new(),
+        };
         for error in broken {
             let line = error.span().map(|span| reader.line(&span));
-            reader.errors.push(ConfigError { key: String::new(), line, message: error.message().to_owned() });
+            reader.errors.push(ConfigError {
+                key: String::new(),
+                line,
+                message: error.message().to_owned(),
+            });
         }
         reader
     }
 
     /// Whether the file has this key.
-    pub fn has(&self, section: &str, name: &str) -> bool {
+    pub(super) fn has(&self, section: &str, name: &str) -> bool {
         self.find(section, name).is_some()
     }
 
     /// A whole number within `range`.
-    pub fn number<T>(&mut self, section: &'static str, name: &'static str, default: T, range: RangeInclusive<T>) -> T
+    pub(super) fn number<T>(
+        &mut self,
+        section: &'static str,
+        name: &'static str,
+        default: T,
+        range: RangeInclusive<T>,
+    ) -> T
     where
         T: TryFrom<i64> + PartialOrd + Display + Copy,
     {
@@ -77,7 +92,12 @@ impl<'i> Reader<'i> {
     }
 
     /// A whole number within `range`, `None` if the file has none.
-    pub fn number_or_none<T>(&mut self, section: &'static str, name: &'static str, range: RangeInclusive<T>) -> Option<T>
+    pub(super) fn number_or_none<T>(
+        &mut self,
+        section: &'static str,
+        name: &'static str,
+        range: RangeInclusive<T>,
+    ) -> Option<T>
     where
         T: TryFrom<i64> + PartialOrd + Display + Copy,
     {
@@ -85,12 +105,14 @@ impl<'i> Reader<'i> {
         self.read(section, name, &wanted, |value| {
             let integer = value.as_integer()?;
             let number = i64::from_str_radix(integer.as_str(), integer.radix()).ok()?;
-            T::try_from(number).ok().filter(|number| range.contains(number))
+            T::try_from(number)
+                .ok()
+                .filter(|number| range.contains(number))
         })
     }
 
     /// A duration whose unit is the last word of its key.
-    pub fn duration(
+    pub(super) fn duration(
         &mut self,
         section: &'static str,
         name: &'static str,
@@ -106,31 +128,51 @@ impl<'i> Reader<'i> {
     }
 
     /// `true` or `false`.
-    pub fn flag(&mut self, section: &'static str, name: &'static str) -> bool {
-        self.read(section, name, "true or false", DeValue::as_bool).unwrap_or(false)
+    pub(super) fn flag(&mut self, section: &'static str, name: &'static str) -> bool {
+        self.read(section, name, "true or false", DeValue::as_bool)
+            .unwrap_or(false)
     }
 
     /// Any text but an empty one.
-    pub fn text(&mut self, section: &'static str, name: &'static str) -> Option<String> {
+    pub(super) fn text(&mut self, section: &'static str, name: &'static str) -> Option<String> {
         self.read(section, name, "a text between quotes, not empty", |value| {
-            value.as_str().filter(|text| !text.trim().is_empty()).map(str::to_owned)
+            value
+                .as_str()
+                .filter(|text| !text.trim().is_empty())
+                .map(str::to_owned)
         })
     }
 
     /// An address to listen on.
-    pub fn address(&mut self, section: &'static str, name: &'static str, default: SocketAddr) -> SocketAddr {
-        let wanted = format!("an address and a port, like \"{default}\" or \"[::1]:{}\"", default.port());
-        self.read(section, name, &wanted, |value| value.as_str()?.parse().ok()).unwrap_or(default)
+    pub(super) fn address(
+        &mut self,
+        section: &'static str,
+        name: &'static str,
+        default: SocketAddr,
+    ) -> SocketAddr {
+        let wanted = format!(
+            "an address and a port, like \"{default}\" or \"[::1]:{}\"",
+            default.port()
+        );
+        self.read(section, name, &wanted, |value| value.as_str()?.parse().ok())
+            .unwrap_or(default)
     }
 
     /// `host:port` as PROTOCOL writes it.
-    pub fn host_port(&mut self, section: &'static str, name: &'static str) -> Option<HostPort> {
-        let wanted = "a host and a port, like \"gateway.example.net:7001\" or \"[2001:db8::1]:7001\"";
-        self.read(section, name, wanted, |value| HostPort::parse(value.as_str()?))
+    pub(super) fn host_port(
+        &mut self,
+        section: &'static str,
+        name: &'static str,
+    ) -> Option<HostPort> {
+        let wanted =
+            "a host and a port, like \"gateway.example.net:7001\" or \"[2001:db8::1]:7001\"";
+        self.read(section, name, wanted, |value| {
+            HostPort::parse(value.as_str()?)
+        })
     }
 
     /// A list of texts, each of which `valid` turns into its final form.
-    pub fn texts(
+    pub(super) fn texts(
         &mut self,
         section: &'static str,
         name: &'static str,
@@ -139,46 +181,75 @@ impl<'i> Reader<'i> {
     ) -> Vec<String> {
         let wanted = format!("a list of {wanted}");
         let list = self.read(section, name, &wanted, |value| {
-            value.as_array()?.iter().map(|entry| valid(entry.get_ref().as_str()?)).collect::<Option<Vec<_>>>()
+            value
+                .as_array()?
+                .iter()
+                .map(|entry| valid(entry.get_ref().as_str()?))
+                .collect::<Option<Vec<_>>>()
         });
         list.unwrap_or_default()
     }
 
     /// A whole section given as a text instead, like `auth = "none"`.
-    pub fn section_as_text(&mut self, section: &'static str) -> Option<String> {
+    pub(super) fn section_as_text(&mut self, section: &'static str) -> Option<String> {
         self.know("", section);
-        self.find("", section)?.get_ref().as_str().map(str::to_owned)
+        self.find("", section)?
+            .get_ref()
+            .as_str()
+            .map(str::to_owned)
     }
 
     /// Notes what is wrong with a key, or with its relation to others.
-    pub fn wrong(&mut self, section: &str, name: &str, message: impl Into<String>) {
-        let line = self.find(section, name).or_else(|| self.find("", section)).map(|value| self.line(&value.span()));
-        self.errors.push(ConfigError { key: dotted(section, name), line, message: message.into() });
+    pub(super) fn wrong(&mut self, section: &str, name: &str, message: impl Into<String>) {
+        let line = self
+            .find(section, name)
+            .or_else(|| self.find("", section))
+            .map(|value| self.line(&value.span()));
+        self.errors.push(ConfigError {
+            key: dotted(section, name),
+            line,
+            message: message.into(),
+        });
     }
 
     /// Notes the keys that nobody asked for, and hands over all that is wrong, in the order of the lines.
-    pub fn finish(mut self) -> (Vec<ConfigError>, Vec<Key>) {
+    pub(super) fn finish(mut self) -> (Vec<ConfigError>, Vec<Key>) {
         let mut unknown = Vec::new();
         for (name, value) in &self.root {
             let (span, name) = (name.span(), name.get_ref().as_ref());
-            let top = self.known.iter().any(|key| key.section.is_empty() && key.name == name);
+            let top = self
+                .known
+                .iter()
+                .any(|key| key.section.is_empty() && key.name == name);
             let section = self.known.iter().any(|key| key.section == name);
             match value.get_ref().as_table() {
                 Some(table) if section => {
-                    let keys = table.iter().map(|(key, _)| (key.get_ref().as_ref(), key.span()));
-                    let keys = keys.filter(|(key, _)| !self.known.iter().any(|known| known.section == name && known.name == *key));
+                    let keys = table
+                        .iter()
+                        .map(|(key, _)| (key.get_ref().as_ref(), key.span()));
+                    let keys = keys.filter(|(key, _)| {
+                        !self
+                            .known
+                            .iter()
+                            .any(|known| known.section == name && known.name == *key)
+                    });
                     unknown.extend(keys.map(|(key, span)| self.unknown(name, key, &span)));
                 }
                 None if section && !top => {
                     let message = format!("is a table: write [{name}] and its keys below");
-                    unknown.push(ConfigError { key: name.to_owned(), line: Some(self.line(&span)), message });
+                    unknown.push(ConfigError {
+                        key: name.to_owned(),
+                        line: Some(self.line(&span)),
+                        message,
+                    });
                 }
                 _ if top => {}
                 _ => unknown.push(self.unknown("", name, &span)),
             }
         }
         self.errors.append(&mut unknown);
-        self.errors.sort_by_key(|error| (error.line.unwrap_or(usize::MAX), error.key.clone()));
+        self.errors
+            .sort_by_key(|error| (error.line.unwrap_or(usize::MAX), error.key.clone()));
         (self.errors, self.known)
     }
 
@@ -195,9 +266,16 @@ impl<'i> Reader<'i> {
             (parse(value.get_ref()), value.get_ref().type_str())
         };
         if parsed.is_none() {
-            let shown = self.find(section, name).and_then(|value| self.text.get(value.span())).unwrap_or_default();
+            let shown = self
+                .find(section, name)
+                .and_then(|value| self.text.get(value.span()))
+                .unwrap_or_default();
             let shown: String = shown.chars().take(60).collect();
-            self.wrong(section, name, format!("must be {wanted}; it is the {is} {shown}"));
+            self.wrong(
+                section,
+                name,
+                format!("must be {wanted}; it is the {is} {shown}"),
+            );
         }
         parsed
     }
@@ -210,22 +288,45 @@ impl<'i> Reader<'i> {
     }
 
     fn find(&self, section: &str, name: &str) -> Option<&Spanned<DeValue<'i>>> {
-        let table = if section.is_empty() { &self.root } else { entry(&self.root, section)?.get_ref().as_table()? };
+        let table = if section.is_empty() {
+            &self.root
+        } else {
+            entry(&self.root, section)?.get_ref().as_table()?
+        };
         entry(table, name)
     }
 
     fn unknown(&self, section: &str, name: &str, span: &Range<usize>) -> ConfigError {
         // At the top a name may also be meant as a section, or be a key of one.
-        let places = self.known.iter().flat_map(|key| [key.name, key.section]).filter(|known| !known.is_empty());
-        let in_section = self.known.iter().filter(|key| key.section == section).map(|key| key.name);
-        let nearest = if section.is_empty() { nearest(name, places) } else { nearest(name, in_section) };
-        let elsewhere = self.known.iter().find(|key| key.name == name && key.section != section);
+        let places = self
+            .known
+            .iter()
+            .flat_map(|key| [key.name, key.section])
+            .filter(|known| !known.is_empty());
+        let in_section = self
+            .known
+            .iter()
+            .filter(|key| key.section == section)
+            .map(|key| key.name);
+        let nearest = if section.is_empty() {
+            nearest(name, places)
+        } else {
+            nearest(name, in_section)
+        };
+        let elsewhere = self
+            .known
+            .iter()
+            .find(|key| key.name == name && key.section != section);
         let message = match (elsewhere, nearest) {
             (Some(key), _) => format!("is not known here; it belongs to [{}]", key.section),
             (None, Some(nearest)) => format!("is not known; did you mean {nearest}?"),
             (None, None) => "is not known".to_owned(),
         };
-        ConfigError { key: dotted(section, name), line: Some(self.line(span)), message }
+        ConfigError {
+            key: dotted(section, name),
+            line: Some(self.line(span)),
+            message,
+        }
     }
 
     fn line(&self, span: &Range<usize>) -> usize {
@@ -235,7 +336,10 @@ impl<'i> Reader<'i> {
 }
 
 fn entry<'t, 'i>(table: &'t DeTable<'i>, name: &str) -> Option<&'t Spanned<DeValue<'i>>> {
-    table.iter().find(|(key, _)| key.get_ref() == name).map(|(_, value)| value)
+    table
+        .iter()
+        .find(|(key, _)| key.get_ref() == name)
+        .map(|(_, value)| value)
 }
 
 fn dotted(section: &str, name: &str) -> String {
@@ -263,7 +367,9 @@ fn edits(from: &str, to: &str) -> usize {
         let mut diagonal = i;
         let mut left = i + 1;
         for (cell, b) in row.iter_mut().skip(1).zip(to.bytes()) {
-            let best = (diagonal + usize::from(a != b)).min(left + 1).min(*cell + 1);
+            let best = (diagonal + usize::from(a != b))
+                .min(left + 1)
+                .min(*cell + 1);
             diagonal = std::mem::replace(cell, best);
             left = best;
         }
@@ -280,7 +386,12 @@ mod tests {
 
     #[test]
     fn edits_are_counted_as_levenshtein_did() {
-        for (from, to, count) in [("", "abc", 3), ("listen", "listen", 0), ("lisen", "listen", 1), ("kitten", "sitting", 3)] {
+        for (from, to, count) in [
+            ("", "abc", 3),
+            ("listen", "listen", 0),
+            ("lisen", "listen", 1),
+            ("kitten", "sitting", 3),
+        ] {
             assert_eq!(edits(from, to), count, "{from} to {to}");
         }
     }
@@ -289,21 +400,44 @@ mod tests {
     fn everything_wrong_is_told_with_its_line() {
         let text = "[signaling]\nlisten = 7\nlinsten = \"x\"\ntimeout = 3\n\n[other]\nflag = 1\n";
         let mut reader = Reader::new(text);
-        reader.address("signaling", "listen", SocketAddr::from(([127, 0, 0, 1], 7000)));
+        reader.address(
+            "signaling",
+            "listen",
+            SocketAddr::from(([127, 0, 0, 1], 7000)),
+        );
         reader.flag("other", "flag");
         let (errors, _) = reader.finish();
-        let told: Vec<_> = errors.iter().map(|error| (error.key.as_str(), error.line)).collect();
+        let told: Vec<_> = errors
+            .iter()
+            .map(|error| (error.key.as_str(), error.line))
+            .collect();
         assert_eq!(
             told,
-            [("signaling.listen", Some(2)), ("signaling.linsten", Some(3)), ("signaling.timeout", Some(4)), ("other.flag", Some(7))]
+            [
+                ("signaling.listen", Some(2)),
+                ("signaling.linsten", Some(3)),
+                ("signaling.timeout", Some(4)),
+                ("other.flag", Some(7))
+            ]
         );
-        assert!(errors.iter().any(|error| error.message.contains("did you mean listen?")), "{errors:?}");
+        assert!(
+            errors
+                .iter()
+                .any(|error| error.message.contains("did you mean listen?")),
+            "{errors:?}"
+        );
     }
 
     #[test]
     fn text_that_is_not_toml_is_told_line_by_line() {
         let (errors, _) = Reader::new("a = \nb = 1\n[c\n").finish();
-        assert!(errors.iter().any(|error| error.line == Some(1)), "{errors:?}");
-        assert!(errors.iter().any(|error| error.line == Some(3)), "{errors:?}");
+        assert!(
+            errors.iter().any(|error| error.line == Some(1)),
+            "{errors:?}"
+        );
+        assert!(
+            errors.iter().any(|error| error.line == Some(3)),
+            "{errors:?}"
+        );
     }
 }

@@ -66,6 +66,8 @@ impl Changes {
 #[derive(Debug)]
 pub struct Buffer {
     changes: Changes,
+    /// The oldest of what was taken and is being written.
+    writing: Option<Instant>,
     rows_max: usize,
     dropped: u64,
 }
@@ -73,25 +75,47 @@ pub struct Buffer {
 impl Buffer {
     /// Holds at most `rows_max` rows of each database.
     pub fn new(rows_max: usize) -> Self {
-        Self { changes: Changes::default(), rows_max, dropped: 0 }
+        Self {
+            changes: Changes::default(),
+            writing: None,
+            rows_max,
+            dropped: 0,
+        }
     }
 
     /// A session began: it is the newest of its handset, whatever was there.
     pub fn registered(&mut self, msisdn: Msisdn, session: SessionId, now: SystemTime) {
-        let change = SessionChange { session, since: Some(now), seen: now, left: None };
-        self.noted(|changes, rows_max| put(&mut changes.sessions, rows_max, msisdn, |_| Some(change)));
+        let change = SessionChange {
+            session,
+            since: Some(now),
+            seen: now,
+            left: None,
+        };
+        self.noted(|changes, rows_max| {
+            put(&mut changes.sessions, rows_max, msisdn, |_| Some(change))
+        });
     }
 
     /// A session ended; nothing changes if a newer one waits here.
     pub fn left(&mut self, msisdn: Msisdn, session: SessionId, cause: Cause, now: SystemTime) {
         self.noted(|changes, rows_max| {
-            put(&mut changes.sessions, rows_max, msisdn, |known| match known {
-                Some(known) if known.session != session => None,
-                known => {
-                    let since = known.and_then(|known| known.since);
-                    Some(SessionChange { session, since, seen: now, left: Some(cause) })
-                }
-            })
+            put(
+                &mut changes.sessions,
+                rows_max,
+                msisdn,
+                |known| match known {
+                    Some(known) if known.session != session => None,
+                    known => {
+                        let since = known.and_then(|known| known.since);
+                        Some(SessionChange {
+                            session,
+                            since,
+                            seen: now,
+                            left: Some(cause),
+                        })
+                    }
+                },
+            )
         });
     }
 
@@ -103,43 +127,78 @@ impl Buffer {
 
     /// A request ended.
     pub fn request_ended(&mut self, id: RequestId) {
-        if matches!(self.changes.requests.get(&id), Some(RequestChange::Arrived { .. })) {
+        if matches!(
+            self.changes.requests.get(&id),
+            Some(RequestChange::Arrived { .. })
+        ) {
             self.changes.requests.remove(&id);
         } else {
-            self.noted(|changes, rows_max| put(&mut changes.requests, rows_max, id, |_| Some(RequestChange::Ended)));
+            self.noted(|changes, rows_max| {
+                put(&mut changes.requests, rows_max, id, |_| {
+                    Some(RequestChange::Ended)
+                })
+            });
         }
     }
 
-    /// Everything, and how many rows were dropped since the last take.
-    pub fn take(&mut self) -> (Changes, u64) {
-        (std::mem::take(&mut self.changes), std::mem::take(&mut self.dropped))
+    /// How many rows were dropped since the last call.
+    pub fn take_dropped(&mut self) -> u64 {
+        std::mem::take(&mut self.dropped)
+    }
+
+    /// Everything. To be followed by [`Buffer::written`] or
+    /// [`Buffer::give_back`].
+    pub fn take(&mut self) -> Changes {
+        self.writing = self.oldest();
+        std::mem::take(&mut self.changes)
+    }
+
+    /// What was taken is on disk.
+    pub fn written(&mut self) {
+        self.writing = None;
     }
 
     /// Takes back what could not be written; what happened meanwhile is newer and wins.
     pub fn give_back(&mut self, changes: Changes) {
+        self.writing = None;
         let rows_max = self.rows_max;
         for (msisdn, older) in changes.sessions {
-            self.dropped += u64::from(!put(&mut self.changes.sessions, rows_max, msisdn, |newer| match newer {
-                // A departure that came after the take did not know when its session began; the older row does.
-                Some(newer) if newer.session == older.session && newer.since.is_none() => {
-                    Some(SessionChange { since: older.since, ..newer })
-                }
-                Some(_) => None,
-                None => Some(older),
-            }));
+            self.dropped += u64::from(!put(
+                &mut self.changes.sessions,
+                rows_max,
+                msisdn,
+                |newer| match newer {
+                    // A departure that came after the take did not know when its session began; the older row does.
+                    Some(newer) if newer.session == older.session && newer.since.is_none() => {
+                        Some(SessionChange {
+                            since: older.since,
+                            ..newer
+                        })
+                    }
+                    Some(_) => None,
+                    None => Some(older),
+                },
+            ));
         }
         for (id, older) in changes.requests {
-            self.dropped += u64::from(!put(&mut self.changes.requests, rows_max, id, |newer| match newer {
-                Some(_) => None,
-                None => Some(older),
-            }));
+            self.dropped +=
+                u64::from(!put(
+                    &mut self.changes.requests,
+                    rows_max,
+                    id,
+                    |newer| match newer {
+                        Some(_) => None,
+                        None => Some(older),
+                    },
+                ));
         }
         self.changes.oldest = changes.oldest.or(self.changes.oldest);
     }
 
-    /// When the oldest waiting change happened.
+    /// When the oldest change that is not on disk happened.
     pub fn oldest(&self) -> Option<Instant> {
-        self.changes.oldest.filter(|_| !self.changes.is_empty())
+        self.writing
+            .or(self.changes.oldest.filter(|_| !self.changes.is_empty()))
     }
 
     fn noted(&mut self, change: impl FnOnce(&mut Changes, usize) -> bool) {
@@ -194,12 +253,25 @@ mod tests {
         let mut buffer = Buffer::new(10);
         buffer.registered(handset(34_600_000_001), SessionId(1), at(1));
         buffer.registered(handset(34_600_000_001), SessionId(2), at(2));
-        buffer.left(handset(34_600_000_001), SessionId(1), Cause::Replaced, at(3));
-        let (changes, dropped) = buffer.take();
-        let newest = SessionChange { session: SessionId(2), since: Some(at(2)), seen: at(2), left: None };
-        assert_eq!(changes.sessions, HashMap::from([(handset(34_600_000_001), newest)]));
+        buffer.left(
+            handset(34_600_000_001),
+            SessionId(1),
+            Cause::Replaced,
+            at(3),
+        );
+        let (dropped, changes) = (buffer.take_dropped(), buffer.take());
+        let newest = SessionChange {
+            session: SessionId(2),
+            since: Some(at(2)),
+            seen: at(2),
+            left: None,
+        };
+        assert_eq!(
+            changes.sessions,
+            HashMap::from([(handset(34_600_000_001), newest)])
+        );
         assert_eq!(dropped, 0);
-        assert!(buffer.take().0.is_empty());
+        assert!(buffer.take().is_empty());
     }
 
     #[test]
@@ -207,11 +279,14 @@ mod tests {
         let mut buffer = Buffer::new(10);
         buffer.request_arrived(RequestId(1), handset(34_600_000_001), at(1));
         buffer.request_ended(RequestId(1));
-        assert!(buffer.take().0.is_empty());
+        assert!(buffer.take().is_empty());
         buffer.request_arrived(RequestId(2), handset(34_600_000_001), at(1));
         buffer.take();
         buffer.request_ended(RequestId(2));
-        assert_eq!(buffer.take().0.requests, HashMap::from([(RequestId(2), RequestChange::Ended)]));
+        assert_eq!(
+            buffer.take().requests,
+            HashMap::from([(RequestId(2), RequestChange::Ended)])
+        );
     }
 
     #[test]
@@ -220,9 +295,16 @@ mod tests {
         buffer.registered(handset(34_600_000_001), SessionId(1), at(1));
         buffer.registered(handset(34_600_000_002), SessionId(2), at(1));
         buffer.left(handset(34_600_000_001), SessionId(1), Cause::Bye, at(2));
-        let (changes, dropped) = buffer.take();
+        let (dropped, changes) = (buffer.take_dropped(), buffer.take());
         assert_eq!((changes.len(), dropped), (1, 1));
-        assert_eq!(changes.sessions.values().next().and_then(|change| change.left), Some(Cause::Bye));
+        assert_eq!(
+            changes
+                .sessions
+                .values()
+                .next()
+                .and_then(|change| change.left),
+            Some(Cause::Bye)
+        );
     }
 
     #[test]
@@ -230,13 +312,22 @@ mod tests {
         let mut buffer = Buffer::new(10);
         buffer.registered(handset(34_600_000_001), SessionId(1), at(1));
         buffer.registered(handset(34_600_000_002), SessionId(2), at(1));
-        let (failed, _) = buffer.take();
+        let failed = buffer.take();
         buffer.left(handset(34_600_000_001), SessionId(1), Cause::Lost, at(5));
         buffer.registered(handset(34_600_000_002), SessionId(3), at(6));
         buffer.give_back(failed);
-        let (changes, _) = buffer.take();
+        let changes = buffer.take();
         let first = changes.sessions.get(&handset(34_600_000_001));
-        assert_eq!(first.map(|change| (change.since, change.left)), Some((Some(at(1)), Some(Cause::Lost))));
-        assert_eq!(changes.sessions.get(&handset(34_600_000_002)).map(|change| change.session), Some(SessionId(3)));
+        assert_eq!(
+            first.map(|change| (change.since, change.left)),
+            Some((Some(at(1)), Some(Cause::Lost)))
+        );
+        assert_eq!(
+            changes
+                .sessions
+                .get(&handset(34_600_000_002))
+                .map(|change| change.session),
+            Some(SessionId(3))
+        );
     }
 }

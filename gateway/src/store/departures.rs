@@ -20,7 +20,13 @@ pub struct Departures {
 impl Departures {
     /// Remembers for `keep`; zero: not at all. One handset more than `count_max` is not remembered.
     pub fn new(keep: Duration, count_max: usize) -> Self {
-        Self { left: DashMap::new(), count: AtomicUsize::new(0), count_max, keep, start: Instant::now() }
+        Self {
+            left: DashMap::new(),
+            count: AtomicUsize::new(0),
+            count_max,
+            keep,
+            start: Instant::now(),
+        }
     }
 
     /// This handset left now.
@@ -98,10 +104,20 @@ mod tests {
             departures.note(handset(34_600_000_000 + number));
         }
         assert_eq!(departures.left.len(), 2);
-        while departures.left.iter().any(|entry| departures.age(*entry.value()) < departures.keep()) {
+        while departures
+            .left
+            .iter()
+            .any(|entry| departures.age(*entry.value()) < departures.keep())
+        {
             std::thread::yield_now();
         }
         departures.prune();
-        assert_eq!((departures.left.len(), departures.count.load(Ordering::Relaxed)), (0, 0));
+        assert_eq!(
+            (
+                departures.left.len(),
+                departures.count.load(Ordering::Relaxed)
+            ),
+            (0, 0)
+        );
     }
 }

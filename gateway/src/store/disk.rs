@@ -18,6 +18,8 @@ use super::row::{self, Row};
 const BATCH_ROWS: usize = 1_000;
 /// The files by which a directory is known to be sled's.
 const SLED_FILES: [&str; 2] = ["conf", "db"];
+/// What every database of ours holds: sled opens files of mere garbage as an empty database, and we would not notice.
+const MARK: (&[u8], &[u8]) = (b"format", &[row::VERSION]);
 
 /// An open database.
 pub struct Disk {
@@ -30,7 +32,8 @@ impl Disk {
     /// Opens the database in the directory `path`, which is made if it is missing; only its owner may look inside, for
     /// it holds phone numbers. May panic where sled does, on files that are not its own.
     pub fn open(path: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
-        prepare(path).map_err(|error| StoreError::Unavailable(format!("{}: {error}", path.display())))?;
+        let fresh = prepare(path)
+            .map_err(|error| StoreError::Unavailable(format!("{}: {error}", path.display())))?;
         // Flushing is ours to time: the thread flushes at the end of each write.
         let db = sled::Config::default()
             .path(path)
@@ -38,9 +41,27 @@ impl Disk {
             .flush_every_ms(None)
             .mode(sled::Mode::LowSpace)
             .open()?;
+        let (key, version) = MARK;
+        match db.get(key)? {
+            Some(found) if found == version => {}
+            Some(_) => {
+                return Err(StoreError::Damaged(
+                    "it was written by another version of the gateway".into(),
+                ));
+            }
+            None if fresh => {
+                db.insert(key, version)?;
+                db.flush()?;
+            }
+            None => return Err(StoreError::Damaged("what was in it is gone".into())),
+        }
         let sessions = db.open_tree("mobile_terminal_sessions")?;
         let requests = db.open_tree("incoming_connections_sessions")?;
-        Ok(Self { db, sessions, requests })
+        Ok(Self {
+            db,
+            sessions,
+            requests,
+        })
     }
 
     /// The row that a change makes of the one on disk; `None`: a newer session is there, the change is too late.
@@ -54,11 +75,19 @@ impl Disk {
                 _ => change.seen,
             },
         };
-        Ok(Some(Row { session: change.session, since, last_seen: change.seen, left: change.left }))
+        Ok(Some(Row {
+            session: change.session,
+            since,
+            last_seen: change.seen,
+            left: change.left,
+        }))
     }
 
     fn read(&self, msisdn: Msisdn) -> Result<Option<Row>, StoreError> {
-        Ok(self.sessions.get(row::msisdn_key(msisdn))?.and_then(|bytes| Row::decode(&bytes)))
+        Ok(self
+            .sessions
+            .get(row::msisdn_key(msisdn))?
+            .and_then(|bytes| Row::decode(&bytes)))
     }
 }
 
@@ -132,28 +161,35 @@ impl From<sled::Error> for StoreError {
     fn from(error: sled::Error) -> Self {
         use io::ErrorKind::{InvalidData, UnexpectedEof};
         match &error {
-            sled::Error::Io(io) if matches!(io.kind(), InvalidData | UnexpectedEof) => Self::Damaged(error.to_string()),
+            sled::Error::Io(io) if matches!(io.kind(), InvalidData | UnexpectedEof) => {
+                Self::Damaged(error.to_string())
+            }
             sled::Error::Io(_) => Self::Unavailable(error.to_string()),
             _ => Self::Damaged(error.to_string()),
         }
     }
 }
 
-/// Makes the directory, private to its owner. A directory with someone else's files in it is left alone.
-fn prepare(path: &Path) -> io::Result<()> {
+/// Makes the directory, private to its owner, and tells whether it was empty. A directory with someone else's files in
+/// it is left alone.
+fn prepare(path: &Path) -> io::Result<bool> {
     match fs::read_dir(path) {
         Ok(mut entries) => {
             let empty = entries.next().is_none();
             if !empty && !SLED_FILES.iter().any(|file| path.join(file).exists()) {
-                return Err(io::Error::other("the directory holds files, and none of them is a database"));
+                return Err(io::Error::other(
+                    "the directory holds files, and none of them is a database",
+                ));
             }
-            fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+            fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
+            Ok(empty)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if let Some(parent) = path.parent() {
                 fs::create_dir_all(parent)?;
             }
-            fs::DirBuilder::new().mode(0o700).create(path)
+            fs::DirBuilder::new().mode(0o700).create(path)?;
+            Ok(true)
         }
         Err(error) => Err(error),
     }

@@ -65,7 +65,10 @@ pub(crate) struct Inner {
 
 impl fmt::Debug for StoreHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StoreHandle").field("kept", &self.0.is_some()).field("up", &self.up()).finish_non_exhaustive()
+        f.debug_struct("StoreHandle")
+            .field("kept", &self.0.is_some())
+            .field("up", &self.up())
+            .finish_non_exhaustive()
     }
 }
 
@@ -118,42 +121,64 @@ impl StoreHandle {
     /// Whether this handset left (not on purpose, and not revoked) less than `within` ago. Handsets that the store knew
     /// as connected when the gateway started count as having left at that moment. Answered from memory.
     pub fn left_recently(&self, msisdn: Msisdn, within: Duration) -> bool {
-        self.0.as_ref().is_some_and(|inner| inner.departures.within(msisdn, within))
+        self.0
+            .as_ref()
+            .is_some_and(|inner| inner.departures.within(msisdn, within))
     }
 
     /// Handsets that the store knew as connected when the gateway started.
     pub fn expected(&self) -> u64 {
-        self.0.as_ref().map_or(0, |inner| inner.expected.load(Ordering::Relaxed))
+        self.0
+            .as_ref()
+            .map_or(0, |inner| inner.expected.load(Ordering::Relaxed))
     }
 
     /// Requests that were under way when the previous run ended without finishing them.
     pub fn leftover_requests(&self) -> u64 {
-        self.0.as_ref().map_or(0, |inner| inner.leftover.load(Ordering::Relaxed))
+        self.0
+            .as_ref()
+            .map_or(0, |inner| inner.leftover.load(Ordering::Relaxed))
     }
 
     /// Whether rows are being written: `false` without a store, or while it can't be opened or written.
     pub fn up(&self) -> bool {
-        self.0.as_ref().is_some_and(|inner| inner.up.load(Ordering::Relaxed))
+        self.0
+            .as_ref()
+            .is_some_and(|inner| inner.up.load(Ordering::Relaxed))
     }
 
     /// Age of the oldest change that waits to be written.
     pub fn lag(&self) -> Duration {
         let buffer = self.0.as_ref().and_then(|inner| inner.buffer());
-        buffer.and_then(|buffer| buffer.oldest()).map_or(Duration::ZERO, |oldest| oldest.elapsed())
+        buffer
+            .and_then(|buffer| buffer.oldest())
+            .map_or(Duration::ZERO, |oldest| oldest.elapsed())
     }
 
     /// What is known of a handset, for the admin; `None` also if the store does not answer in time.
     pub async fn row(&self, msisdn: Msisdn) -> Option<Row> {
         let inner = self.0.as_ref()?;
         let (answer, row) = oneshot::channel();
-        inner.questions.try_send(Question::Row { msisdn, answer }).ok()?;
-        tokio::time::timeout(ROW_TIMEOUT, row).await.ok()?.ok().flatten()
+        inner
+            .questions
+            .try_send(Question::Row { msisdn, answer })
+            .ok()?;
+        tokio::time::timeout(ROW_TIMEOUT, row)
+            .await
+            .ok()?
+            .ok()
+            .flatten()
     }
 }
 
 impl Inner {
     fn buffer(&self) -> Option<MutexGuard<'_, Buffer>> {
         // A panic while the lock was held leaves whole rows behind: they are as good as before.
-        Some(self.buffer.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
+        Some(
+            self.buffer
+                .as_ref()?
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
     }
 }

@@ -36,8 +36,15 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause, in the order of their codes on disk, which begin at 1.
-    pub const ALL: [Self; 7] =
-        [Self::Bye, Self::Dead, Self::Lost, Self::Replaced, Self::Revoked, Self::Drained, Self::Broken];
+    pub const ALL: [Self; 7] = [
+        Self::Bye,
+        Self::Dead,
+        Self::Lost,
+        Self::Replaced,
+        Self::Revoked,
+        Self::Drained,
+        Self::Broken,
+    ];
 
     /// As logs and the admin name it.
     pub fn name(self) -> &'static str {
@@ -98,8 +105,12 @@ impl Row {
     pub fn encode(&self) -> [u8; ROW_BYTES] {
         let mut bytes = [0; ROW_BYTES];
         let head = [VERSION, self.left.map_or(0, Cause::code), 0, 0, 0, 0, 0, 0];
-        let fields =
-            [head, self.session.0.to_be_bytes(), millis(self.since).to_be_bytes(), millis(self.last_seen).to_be_bytes()];
+        let fields = [
+            head,
+            self.session.0.to_be_bytes(),
+            millis(self.since).to_be_bytes(),
+            millis(self.last_seen).to_be_bytes(),
+        ];
         for (place, field) in bytes.chunks_exact_mut(8).zip(fields) {
             place.copy_from_slice(&field);
         }
@@ -109,7 +120,9 @@ impl Row {
     /// The inverse; `None` for bytes that this version did not write.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; ROW_BYTES] = bytes.try_into().ok()?;
-        let [VERSION, cause, 0, 0, 0, 0, 0, 0, rest @ ..] = bytes else { return None };
+        let [VERSION, cause, 0, 0, 0, 0, 0, 0, rest @ ..] = bytes else {
+            return None;
+        };
         let left = match cause {
             0 => None,
             code => Some(Cause::from_code(*code)?),
@@ -142,7 +155,11 @@ pub fn request_key(id: RequestId) -> [u8; 16] {
 /// The value of a request's row.
 pub fn request_value(msisdn: Msisdn, since: SystemTime) -> [u8; REQUEST_BYTES] {
     let mut bytes = [0; REQUEST_BYTES];
-    let fields = [[VERSION, 0, 0, 0, 0, 0, 0, 0], msisdn_key(msisdn), millis(since).to_be_bytes()];
+    let fields = [
+        [VERSION, 0, 0, 0, 0, 0, 0, 0],
+        msisdn_key(msisdn),
+        millis(since).to_be_bytes(),
+    ];
     for (place, field) in bytes.chunks_exact_mut(8).zip(fields) {
         place.copy_from_slice(&field);
     }
@@ -154,7 +171,9 @@ fn word(bytes: &[u8]) -> Option<u64> {
 }
 
 fn millis(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
 }
 
 fn time(millis: u64) -> Option<SystemTime> {

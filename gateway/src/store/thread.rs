@@ -39,7 +39,10 @@ const QUESTIONS_MAX: usize = 64;
 #[derive(Debug)]
 pub(crate) enum Question {
     /// One handset's row.
-    Row { msisdn: Msisdn, answer: oneshot::Sender<Option<Row>> },
+    Row {
+        msisdn: Msisdn,
+        answer: oneshot::Sender<Option<Row>>,
+    },
     /// Look whether to stop.
     Wake,
 }
@@ -57,7 +60,8 @@ impl StoreThread {
     pub fn stop(self, limit: Duration) -> bool {
         self.stop.store(true, Ordering::Release);
         // A full queue wakes the thread as well as one more question would.
-        let (Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_))) = self.questions.try_send(Question::Wake);
+        let (Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_))) =
+            self.questions.try_send(Question::Wake);
         let deadline = Instant::now() + limit;
         while !self.thread.is_finished() {
             if Instant::now() >= deadline {
@@ -74,7 +78,10 @@ pub(super) fn start(options: Options) -> io::Result<(StoreHandle, StoreThread)> 
     let (opened, first_attempt) = sync_channel(1);
     let stop = Arc::new(AtomicBool::new(false));
     let inner = Arc::new(Inner {
-        buffer: options.path.is_some().then(|| Mutex::new(Buffer::new(options.pending_rows_max))),
+        buffer: options
+            .path
+            .is_some()
+            .then(|| Mutex::new(Buffer::new(options.pending_rows_max))),
         departures: Departures::new(options.recent, options.departures_max),
         questions: questions.clone(),
         expected: 0.into(),
@@ -94,10 +101,19 @@ pub(super) fn start(options: Options) -> io::Result<(StoreHandle, StoreThread)> 
         unsettled: None,
         options,
     };
-    let thread = thread::Builder::new().name("store".into()).spawn(move || keeper.run(&opened))?;
+    let thread = thread::Builder::new()
+        .name("store".into())
+        .spawn(move || keeper.run(&opened))?;
     // An error means that it takes longer: the thread goes on opening while the gateway serves.
     let _ = first_attempt.recv_timeout(OPEN_WAIT);
-    Ok((StoreHandle(Some(inner)), StoreThread { thread, questions, stop }))
+    Ok((
+        StoreHandle(Some(inner)),
+        StoreThread {
+            thread,
+            questions,
+            stop,
+        },
+    ))
 }
 
 struct Keeper {
@@ -154,7 +170,9 @@ impl Keeper {
 
     /// Opens the database; a damaged one is set aside and a fresh one opened, once.
     fn open(&mut self) {
-        let Some(path) = self.options.path.clone() else { return };
+        let Some(path) = self.options.path.clone() else {
+            return;
+        };
         let first = contained(|| self.open_and_load(&path));
         let opened = match first {
             Err(StoreError::Damaged(why)) => {
@@ -193,38 +211,59 @@ impl Keeper {
             self.unsettled = Some(Instant::now() + RETURN_WITHIN);
             self.inner.expected.store(expected, Ordering::Relaxed);
             self.inner.leftover.store(leftover, Ordering::Relaxed);
-            tracing::info!(expected, leftover, unreadable, "the session store is open: so many handsets ought to come back, so many requests were cut off");
+            tracing::info!(
+                expected,
+                leftover,
+                unreadable,
+                "the session store is open: so many handsets ought to come back, so many requests were cut off"
+            );
         }
         Ok(backend)
     }
 
     fn flush(&mut self) {
-        if self.options.path.is_some() && self.backend.is_none() && Instant::now() >= self.retry_at {
+        if self.options.path.is_some() && self.backend.is_none() && Instant::now() >= self.retry_at
+        {
             self.open();
         }
-        let Some(buffer) = self.inner.buffer.as_ref() else { return };
-        let take = |inner: &Inner| inner.buffer().map(|mut buffer| buffer.take()).unwrap_or_default();
+        let Some(mut buffer) = self.inner.buffer() else {
+            return;
+        };
+        self.dropped.increment(buffer.take_dropped());
         if self.backend.is_none() {
             return;
         }
-        let (changes, dropped) = take(&self.inner);
-        self.dropped.increment(dropped);
-        let _ = buffer;
+        let changes = buffer.take();
+        drop(buffer);
         if changes.is_empty() {
             return self.settle();
         }
-        if let Err(error) = self.write(&changes) {
-            if let Some(mut buffer) = self.inner.buffer() {
-                buffer.give_back(changes);
+        let written = self.write(&changes);
+        if let Some(mut buffer) = self.inner.buffer() {
+            match &written {
+                Ok(()) => buffer.written(),
+                Err(_) => buffer.give_back(changes),
             }
+        }
+        if let Err(error) = written {
             self.failed(&error);
         }
     }
 
     fn write(&mut self, changes: &Changes) -> Result<(), StoreError> {
-        let Some(backend) = self.backend.as_mut() else { return Ok(()) };
-        let mut sessions: Vec<_> = changes.sessions.iter().map(|(msisdn, change)| (*msisdn, *change)).collect();
-        let mut requests: Vec<_> = changes.requests.iter().map(|(id, change)| (*id, *change)).collect();
+        let Some(backend) = self.backend.as_mut() else {
+            return Ok(());
+        };
+        let mut sessions: Vec<_> = changes
+            .sessions
+            .iter()
+            .map(|(msisdn, change)| (*msisdn, *change))
+            .collect();
+        let mut requests: Vec<_> = changes
+            .requests
+            .iter()
+            .map(|(id, change)| (*id, *change))
+            .collect();
         sessions.sort_unstable_by_key(|(msisdn, _)| *msisdn);
         requests.sort_unstable_by_key(|(id, _)| *id);
         contained(|| backend.write(&sessions, &requests))?;
@@ -238,13 +277,19 @@ impl Keeper {
         if self.unsettled.is_none_or(|at| Instant::now() < at) {
             return;
         }
-        let (Some(backend), started) = (self.backend.as_mut(), self.started) else { return };
+        let (Some(backend), started) = (self.backend.as_mut(), self.started) else {
+            return;
+        };
         let settled = contained(|| {
             let mut gone = Vec::new();
             backend.load(&mut |msisdn, row| {
                 if row.left.is_none() && row.since < started {
-                    let change =
-                        SessionChange { session: row.session, since: Some(row.since), seen: row.last_seen, left: Some(Cause::Lost) };
+                    let change = SessionChange {
+                        session: row.session,
+                        since: Some(row.since),
+                        seen: row.last_seen,
+                        left: Some(Cause::Lost),
+                    };
                     gone.push((msisdn, change));
                 }
             })?;
@@ -253,7 +298,10 @@ impl Keeper {
         });
         self.unsettled = None;
         match settled {
-            Ok(handsets) => tracing::info!(handsets, "handsets that did not come back after the restart are written off"),
+            Ok(handsets) => tracing::info!(
+                handsets,
+                "handsets that did not come back after the restart are written off"
+            ),
             Err(error) => self.failed(&error),
         }
     }
@@ -274,7 +322,10 @@ impl Keeper {
     fn failed(&mut self, error: &StoreError) {
         self.close();
         self.retry_at = Instant::now() + RETRY_AFTER;
-        if self.complained.is_none_or(|at| at.elapsed() >= RETRY_AFTER * 10) {
+        if self
+            .complained
+            .is_none_or(|at| at.elapsed() >= RETRY_AFTER * 10)
+        {
             self.complained = Some(Instant::now());
             tracing::error!(%error, retry_after_s = RETRY_AFTER.as_secs(), "the gateway runs without its session store");
         }
@@ -284,7 +335,10 @@ impl Keeper {
         self.inner.up.store(false, Ordering::Relaxed);
         let backend = self.backend.take();
         // Closing writes too, and may fail as writing may.
-        if let Err(error) = contained(|| { drop(backend); Ok(()) }) {
+        if let Err(error) = contained(|| {
+            drop(backend);
+            Ok(())
+        }) {
             tracing::error!(%error, "the session store did not close in order");
         }
     }
@@ -294,26 +348,43 @@ impl Keeper {
 fn contained<T>(operation: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
     catch_unwind(AssertUnwindSafe(operation)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-        Err(StoreError::Damaged(format!("the database panicked: {text}")))
+        let text = text
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_default();
+        Err(StoreError::Damaged(format!(
+            "the database panicked: {text}"
+        )))
     })
 }
 
 /// Renames a damaged database to `<path>.broken-<unix time>`.
 fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
-    let unavailable = |error: io::Error| StoreError::Unavailable(format!("it can't be set aside: {error}"));
+    let unavailable =
+        |error: io::Error| StoreError::Unavailable(format!("it can't be set aside: {error}"));
     let mut prefix = path.file_name().unwrap_or_default().to_os_string();
     prefix.push(".broken-");
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let kept = fs::read_dir(parent)
         .map_err(unavailable)?
         .filter_map(Result::ok)
-        .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(prefix.as_encoded_bytes()))
+        .filter(|entry| {
+            entry
+                .file_name()
+                .as_encoded_bytes()
+                .starts_with(prefix.as_encoded_bytes())
+        })
         .count();
     if kept >= SET_ASIDE_MAX {
-        return Err(StoreError::Unavailable(format!("{kept} damaged databases are already kept beside it: remove some")));
+        return Err(StoreError::Unavailable(format!(
+            "{kept} damaged databases are already kept beside it: remove some"
+        )));
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
     // Twice within a second gets the next free second's name.
     let aside = (now..).map(|second| {
         let mut name = prefix.clone();
@@ -321,7 +392,8 @@ fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
         parent.join(name)
     });
     let aside = aside.take(SET_ASIDE_MAX + 1).find(|aside| !aside.exists());
-    let aside = aside.ok_or_else(|| StoreError::Unavailable("no free name to set it aside".into()))?;
+    let aside =
+        aside.ok_or_else(|| StoreError::Unavailable("no free name to set it aside".into()))?;
     fs::rename(path, &aside).map_err(unavailable)?;
     Ok(aside)
 }
