@@ -1,0 +1,389 @@
+#!/usr/bin/env python3
+"""The parts of ./bench: each starts what it measures on free loopback ports, measures, ends it, and writes its section.
+
+Figures are ratios within one run wherever there is something to compare with; a part that finds anything lost says so in
+its section and ends with a failure.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import platform
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+BIN = ROOT / "target/release"
+RATHOLE = ROOT / ".bench/rathole/bin/rathole"
+DOCUMENT = ROOT / "docs/benchmarks.md"
+HERE = pathlib.Path(__file__).resolve().parent
+MSISDN = "34600000001"
+
+
+def free_ports(count):
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [server.getsockname()[1] for server in held]
+    for server in held:
+        server.close()
+    return ports
+
+
+def wait_for(what, condition, seconds=30):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return
+        time.sleep(0.05)
+    raise SystemExit(f"bench: {what} did not happen within {seconds} s")
+
+
+def answers(url):
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+def accepts(port):
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
+
+
+def status(pid, key):
+    """A line of /proc/PID/status in bytes: VmRSS, VmHWM."""
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(key + ":"):
+            return int(line.split()[1]) * 1024
+    raise KeyError(key)
+
+
+class Bench(contextlib.ExitStack):
+    """A folder and the processes of one part; leaving it ends them all, by their ids."""
+
+    def __enter__(self):
+        super().__enter__()
+        self.folder = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory(prefix="everline-bench.")))
+        return self
+
+    def write(self, name, text):
+        path = self.folder / name
+        path.write_text(text)
+        return path
+
+    def spawn(self, name, *command, **options):
+        log = open(self.folder / f"{name}.log", "ab")
+        process = subprocess.Popen([str(word) for word in command], stdout=options.pop("stdout", log), stderr=log, **options)
+        self.callback(self.end, process)
+        return process
+
+    @staticmethod
+    def end(process, patience=20):
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(patience)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def keys(self):
+        if not (self.folder / "keys").exists():
+            # HS256: tokens are made by the hundred thousand here, on the same cores as everything else.
+            subprocess.run(
+                [BIN / "gateway", "keygen", "--out", self.folder / "keys", "--algorithm", "HS256"], check=True, stdout=subprocess.DEVNULL
+            )
+        return self.folder / "keys"
+
+    def gateway(self, sessions_max=1000, extra="", ports=None):
+        signaling, data, ingress, admin = ports or free_ports(4)
+        config = self.write(
+            "gateway.toml",
+            f"""
+[signaling]
+listen = "127.0.0.1:{signaling}"
+sessions_max = {sessions_max}
+timeout_min_s = 1
+[data]
+listen = "127.0.0.1:{data}"
+advertise = "127.0.0.1:{data}"
+[ingress]
+listen = "127.0.0.1:{ingress}"
+domains = ["localhost"]
+requests_per_handset_max = 1024
+requests_per_caller_max = 4096
+[auth]
+jwks_file = "{self.keys()}/jwks.json"
+[store]
+path = "{self.folder}/store"
+[admin]
+listen = "127.0.0.1:{admin}"
+[drain]
+spread_ms = 100
+finish_ms = 1000
+[log]
+filter = "info"
+{extra}""",
+        )
+        process = self.spawn("gateway", BIN / "gateway", "run", "--config", config)
+        wait_for("the gateway is ready", lambda: answers(f"http://127.0.0.1:{admin}/readyz"))
+        return Gateway(process, signaling, data, ingress, admin)
+
+    def agent(self, gateway, forward, linger_s, msisdn=MSISDN):
+        token = subprocess.run(
+            [BIN / "gateway", "token", "--key", self.keys() / "private.jwks.json", "--msisdn", msisdn],
+            check=True, capture_output=True, text=True,
+        ).stdout.strip()
+        config = self.write(
+            f"agent-{msisdn}.toml",
+            AGENT.format(msisdn=msisdn, token=token, signaling=gateway.signaling, data=gateway.data, linger_s=linger_s, forward=forward),
+        )
+        process = self.spawn(f"agent-{msisdn}", BIN / "agent", "run", "--config", config)
+        wait_for("the handset is registered", lambda: answers(f"http://127.0.0.1:{gateway.admin}/sessions/{msisdn}"))
+        return process
+
+    def nginx(self, name, config):
+        """Debian's nginx in the foreground, with everything it writes in our folder."""
+        path = self.write(
+            f"{name}.conf",
+            f"""
+daemon off; pid {self.folder}/{name}.pid; error_log {self.folder}/{name}.err; worker_processes 2; master_process on;
+events {{ worker_connections 4096; }}
+http {{ access_log off; client_body_temp_path {self.folder}; proxy_temp_path {self.folder}; fastcgi_temp_path {self.folder};
+uwsgi_temp_path {self.folder}; scgi_temp_path {self.folder}; keepalive_requests 1000000000;
+{config} }}""",
+        )
+        return self.spawn(name, shutil.which("nginx") or "/usr/sbin/nginx", "-c", path, "-p", self.folder)
+
+    def loadgen(self, gateway, *words, **options):
+        return self.spawn(
+            "loadgen", BIN / "loadgen", "run", "--signaling", f"127.0.0.1:{gateway.signaling}", "--data-port", gateway.data,
+            "--ingress", f"127.0.0.1:{gateway.ingress}", "--key", self.keys() / "private.jwks.json", *words, **options,
+        )
+
+
+AGENT = """
+msisdn = "{msisdn}"
+token = "{token}"
+gateways = ["127.0.0.1:{signaling}"]
+data_port = {data}
+linger_s = {linger_s}
+forward = "{forward}"
+"""
+
+
+class Gateway:
+    def __init__(self, process, signaling, data, ingress, admin):
+        self.process, self.pid = process, process.pid
+        self.signaling, self.data, self.ingress, self.admin = signaling, data, ingress, admin
+
+    @property
+    def ports(self):
+        return self.signaling, self.data, self.ingress, self.admin
+
+    def metric(self, start):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/metrics", timeout=10) as answer:
+            for line in answer.read().decode().splitlines():
+                if line.startswith(start + " "):
+                    return float(line.split()[-1])
+        return 0.0
+
+
+# --- requests -------------------------------------------------------------------------------------------------------------
+
+
+def wrk(port, close, seconds, path="/", host="localhost"):
+    """(requests/s, p50 ms, p99 ms, failures)"""
+    fields = ["-H", f"Host: {host}"] + (["-H", "Connection: close"] if close else [])
+    run = subprocess.run(
+        ["wrk", "-t2", "-c32", f"-d{seconds}s", "--latency", *fields, f"http://127.0.0.1:{port}{path}"],
+        check=True, capture_output=True, text=True,
+    ).stdout
+    unit = {"us": 0.001, "ms": 1.0, "s": 1000.0}
+    percentile = lambda which: (lambda m: float(m[1]) * unit[m[2]])(re.search(rf"{which}%\s+([\d.]+)(us|ms|s)", run))
+    failures = sum(int(n) for n in re.findall(r"(?:connect|read|write|timeout) (\d+)", run))
+    if refused := re.search(r"Non-2xx or 3xx responses: (\d+)", run):
+        failures += int(refused[1])
+    return float(re.search(r"Requests/sec:\s+([\d.]+)", run)[1]), percentile(50), percentile(99), failures
+
+
+def requests(seconds=8, rounds=3):
+    rows = {}
+    with Bench() as bench:
+        origin, proxy, rathole_out, rathole_control = free_ports(4)
+        bench.nginx("origin", f"server {{ listen 127.0.0.1:{origin}; location / {{ default_type text/plain; return 200 '{'x' * 64}'; }} }}")
+        bench.nginx(
+            "proxy",
+            f"upstream origin {{ server 127.0.0.1:{origin}; keepalive 64; }} server {{ listen 127.0.0.1:{proxy}; "
+            "location / { proxy_pass http://origin; proxy_http_version 1.1; proxy_set_header Connection ''; } }",
+        )
+        server = f'[server]\nbind_addr = "127.0.0.1:{rathole_control}"\n[server.services.web]\ntoken = "t"\nbind_addr = "127.0.0.1:{rathole_out}"\n'
+        client = f'[client]\nremote_addr = "127.0.0.1:{rathole_control}"\n[client.services.web]\ntoken = "t"\nlocal_addr = "127.0.0.1:{origin}"\n'
+        bench.spawn("rathole-server", RATHOLE, "--server", bench.write("server.toml", server))
+        bench.spawn("rathole-client", RATHOLE, "--client", bench.write("client.toml", client))
+        gateway = bench.gateway()
+        hosts = {linger: f"3460000000{number}" for number, linger in enumerate((0, 5), 1)}
+        for linger, msisdn in hosts.items():
+            bench.agent(gateway, f"http://127.0.0.1:{origin}", linger, msisdn)
+        for port in (origin, proxy, rathole_out):
+            wait_for(f"port {port} answers", lambda port=port: answers(f"http://127.0.0.1:{port}/"))
+        ways = [
+            ("the origin itself (nginx)", origin, "localhost"),
+            ("nginx as reverse proxy", proxy, "localhost"),
+            ("rathole 0.5", rathole_out, "localhost"),
+            ("Everline, linger 0", gateway.ingress, f"{hosts[0]}.localhost"),
+            ("Everline, linger 5", gateway.ingress, f"{hosts[5]}.localhost"),
+        ]
+        for close in (True, False):
+            for _ in range(rounds):  # in turn, so that a slow minute of the machine meets all of them
+                for name, port, host in ways:
+                    rows.setdefault((close, name), []).append(wrk(port, close, seconds, host=host))
+    median = lambda runs, at: sorted(run[at] for run in runs)[len(runs) // 2]
+    failures = 0
+    text = [f"wrk, 2 threads, 32 connections, 64-byte answers; the median of {rounds} runs of {seconds} s each, taken in turn.", ""]
+    for close in (True, False):
+        peer = median(rows[close, "rathole 0.5"], 0)
+        text += [f"Callers with `Connection: close`:" if close else "Callers that keep their connection:", ""]
+        text += ["| way | requests/s | to rathole | p50 ms | p99 ms | failed |", "|---|---|---|---|---|---|"]
+        for (row_close, name), runs in rows.items():
+            if row_close == close:
+                failed = sum(run[3] for run in runs)
+                failures += failed if "Everline" in name else 0
+                rate = median(runs, 0)
+                text.append(f"| {name} | {rate:,.0f} | {rate / peer:.2f} | {median(runs, 1):.2f} | {median(runs, 2):.2f} | {failed} |")
+        text.append("")
+    return "Requests a second", text, failures == 0
+
+
+# --- relay: a large file, both ways -------------------------------------------------------------------------------------------
+
+
+class PeakGrowth:
+    """The most that a process grew over its size at the start, sampled; VmHWM would hold an earlier peak."""
+
+    def __init__(self, pid):
+        self.pid, self.start, self.peak, self.stop = pid, status(pid, "VmRSS"), 0, threading.Event()
+        self.thread = threading.Thread(target=self.sample, daemon=True)
+        self.thread.start()
+
+    def sample(self):
+        while not self.stop.wait(0.02):
+            self.peak = max(self.peak, status(self.pid, "VmRSS"))
+
+    def end(self):
+        self.stop.set()
+        self.thread.join()
+        return (max(self.peak, self.start) - self.start) / 2**20
+
+
+def relay(size=1 << 30):
+    text, good = [], True
+    with Bench() as bench:
+        path = bench.folder / "large"
+        digest, block = hashlib.sha256(), os.urandom(1 << 20)
+        with open(path, "wb") as file:
+            for number in range(size >> 20):
+                piece = number.to_bytes(8, "big") + block[8:]
+                digest.update(piece)
+                file.write(piece)
+        gateway = bench.gateway()
+        origin = bench.spawn("origin", sys.executable, HERE / "origin.py", bench.folder, stdout=subprocess.PIPE)
+        port = int(origin.stdout.readline())
+        agent = bench.agent(gateway, f"http://127.0.0.1:{port}", 0)
+        base, host = f"http://127.0.0.1:{gateway.ingress}", f"Host: {MSISDN}.localhost"
+        text += ["| what | seconds | MiB/s | checksum | gateway grew by MiB | agent grew by MiB |", "|---|---|---|---|---|---|"]
+        for what in ("down (GET)", "up (PUT)", "up, chunked"):
+            growth = [PeakGrowth(gateway.pid), PeakGrowth(agent.pid)]
+            began = time.monotonic()
+            if what.startswith("down"):
+                curl = subprocess.Popen(["curl", "-sSf", "--max-time", "300", "-H", host, f"{base}/large"], stdout=subprocess.PIPE)
+                heard = hashlib.sha256()
+                while piece := curl.stdout.read(1 << 20):
+                    heard.update(piece)
+                curl.wait()
+                equal = heard.hexdigest() == digest.hexdigest()
+            else:
+                chunked = ["-H", "Transfer-Encoding: chunked"] if "chunked" in what else []
+                answer = subprocess.run(
+                    ["curl", "-sSf", "--max-time", "300", "-H", host, *chunked, "-T", path, f"{base}/count"], capture_output=True, text=True
+                ).stdout
+                equal = json.loads(answer or "{}") == {"bytes": size, "sha256": digest.hexdigest()}
+            seconds = time.monotonic() - began
+            grown = [one.end() for one in growth]
+            good &= equal and max(grown) < 64
+            text.append(f"| {what} | {seconds:.1f} | {(size >> 20) / seconds:,.0f} | {'equal' if equal else 'DIFFERENT'} | {grown[0]:.1f} | {grown[1]:.1f} |")
+        text.append("")
+        for what in ("websocket", "events"):
+            run = subprocess.run(
+                [sys.executable, HERE / "through.py", f"127.0.0.1:{gateway.ingress}", f"{MSISDN}.localhost", what], capture_output=True, text=True
+            )
+            good &= run.returncode == 0
+            text.append(f"- {run.stdout.strip() or 'FAILED: ' + run.stderr.strip().splitlines()[-1]}")
+    text.insert(0, f"An agent in forward mode before a Python web server (`loadgen/bench/origin.py`); a file of {size >> 20:,} MiB. The bar is 64 MiB of growth.\n")
+    return "A large file, a WebSocket and an event stream", text, good
+
+
+# --- hold and crash -----------------------------------------------------------------------------------------------------------
+
+
+def lines_of(report):
+    """The report's figures as table rows, whatever it holds."""
+    figures = report["figures"] if "figures" in report else report
+    return [f"| {key} | {value} |" for key, value in figures.items() if not isinstance(value, (dict, list))]
+
+
+PARTS = {"requests": requests, "relay": relay}
+
+
+def machine():
+    memory = next(line for line in open("/proc/meminfo") if line.startswith("MemTotal")).split()[1]
+    return f"Linux {platform.release().split('-')[0]}, {platform.machine()}, {os.cpu_count()} cores, {int(memory) >> 20} GiB"
+
+
+def publish(part, title, text):
+    """Replaces the part's section between its markers, or appends it."""
+    command = f"`./bench {part}`, on {machine()}, {time.strftime('%Y-%m-%d')}."
+    section = "\n".join([f"<!-- {part} -->", f"## {title}", "", command, "", *text, f"<!-- end of {part} -->"])
+    old = DOCUMENT.read_text() if DOCUMENT.exists() else HEADER
+    pattern = re.compile(rf"<!-- {part} -->.*?<!-- end of {part} -->", re.S)
+    new = pattern.sub(lambda _: section, old) if pattern.search(old) else f"{old.rstrip()}\n\n{section}\n"
+    DOCUMENT.write_text(re.sub(r"\n{3,}", "\n\n", new))
+    print(section)
+
+
+HEADER = """# Benchmarks
+
+What was measured, and the command that measures it. Machines differ and are shared: compare rows of one table, not figures of two.
+Each section is written by its command and by nothing else.
+"""
+
+
+def main(names):
+    unknown = [name for name in names if name not in PARTS]
+    if unknown:
+        raise SystemExit(f"bench: no part is called {unknown[0]}; there are {', '.join(PARTS)}")
+    failed = []
+    for name in names or PARTS:
+        print(f"bench: {name} …", file=sys.stderr)
+        title, text, good = PARTS[name]()
+        publish(name, title, text)
+        if not good:
+            failed.append(name)
+    if failed:
+        raise SystemExit(f"bench: did not hold: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    main(sys.argv[1:])
