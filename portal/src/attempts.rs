@@ -18,7 +18,7 @@ const PLACES: usize = 1 << 14;
 pub struct Attempts<H = RandomState> {
     places: Mutex<Vec<Place>>,
     hasher: H,
-    per_minute: u32,
+    per_minute: usize,
     clock: Clock,
 }
 
@@ -34,13 +34,13 @@ pub struct TooMany(pub u64);
 
 impl Attempts {
     /// All allowances whole.
-    pub fn new(per_minute: u32, clock: Clock) -> Self {
+    pub fn new(per_minute: usize, clock: Clock) -> Self {
         Self::with_hasher(per_minute, clock, RandomState::new())
     }
 }
 
 impl<H: BuildHasher> Attempts<H> {
-    fn with_hasher(per_minute: u32, clock: Clock, hasher: H) -> Self {
+    fn with_hasher(per_minute: usize, clock: Clock, hasher: H) -> Self {
         let places = vec![
             Place {
                 spent: 0.0,

@@ -78,7 +78,7 @@ pub const CATALOGUE: Catalogue = Catalogue(&[
             Entry {
                 slug: "contacts",
                 title: "Contacts",
-                about: "People, their numbers and addresses",
+                about: "Names, numbers, emails",
                 icon: Icon::Contacts,
                 resource: Some(&CONTACTS),
             },

@@ -3,15 +3,15 @@
 //! A key exists because [`Config::read`] takes it; `portal.example.toml` documents the same keys, and a test compares
 //! the two. Everything after this file sees only checked values.
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::HeaderValue;
-use http::uri::{Authority, Uri};
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use http::uri::Authority;
+
+use crate::config_keys::{
+    ConfigError, Keys, address, count, domain, http_origin, millis, seconds, switch,
+};
 
 /// The whole configuration.
 #[derive(Debug, Clone)]
@@ -51,7 +51,7 @@ pub struct SessionLimits {
     /// Most sessions at once; one more sign-in is refused.
     pub sessions_max: usize,
     /// Failed sign-ins a minute, for each source address and for each handset.
-    pub sign_ins_per_minute: u32,
+    pub sign_ins_per_minute: usize,
 }
 
 /// `[limits]`
@@ -73,29 +73,6 @@ pub struct Limits {
     pub connections_max: usize,
     /// Requests being answered at once.
     pub requests_max: usize,
-}
-
-/// One thing that is wrong with a configuration file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigError {
-    /// Counted from 1; `None` where no line is to blame.
-    pub line: Option<usize>,
-    /// The key with its table, `limits.page_items`; empty for a file that is not TOML.
-    pub key: String,
-    /// What is wrong and what is wanted.
-    pub problem: String,
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(line) = self.line {
-            write!(f, "line {line}: ")?;
-        }
-        if !self.key.is_empty() {
-            write!(f, "{}: ", self.key)?;
-        }
-        f.write_str(&self.problem)
-    }
 }
 
 impl Config {
@@ -142,7 +119,7 @@ impl Config {
                     seconds(60, 2_592_000),
                 ),
                 sessions_max: keys.take("session.sessions_max", 1_000, count(1, 1_000_000)),
-                sign_ins_per_minute: keys.take("session.sign_ins_per_minute", 10, sign_ins),
+                sign_ins_per_minute: keys.take("session.sign_ins_per_minute", 10, count(1, 1_000)),
             },
             limits: Limits {
                 handset_timeout: keys.take(
@@ -191,212 +168,6 @@ impl Config {
         }
         config
     }
-}
-
-/// The keys of a file that nobody has taken yet, and what was wrong with those that somebody has.
-struct Keys<'t> {
-    values: BTreeMap<String, (usize, DeValue<'t>)>,
-    lines: BTreeMap<&'static str, usize>,
-    known: Vec<&'static str>,
-    errors: Vec<ConfigError>,
-}
-
-impl<'t> Keys<'t> {
-    fn parse(text: &'t str) -> Self {
-        let (table, errors) = DeTable::parse_recoverable(text);
-        let errors = errors
-            .into_iter()
-            .map(|error| ConfigError {
-                line: error.span().map(|span| line_of(text, span.start)),
-                key: String::new(),
-                problem: error.message().to_owned(),
-            })
-            .collect();
-        let mut values = BTreeMap::new();
-        flatten(text, "", table.into_inner(), &mut values);
-        Self {
-            values,
-            lines: BTreeMap::new(),
-            known: Vec::new(),
-            errors,
-        }
-    }
-
-    fn take<T>(
-        &mut self,
-        key: &'static str,
-        default: T,
-        read: impl Fn(&DeValue<'t>) -> Result<T, String>,
-    ) -> T {
-        self.known.push(key);
-        let Some((line, value)) = self.values.remove(key) else {
-            return default;
-        };
-        self.lines.insert(key, line);
-        read(&value).unwrap_or_else(|problem| {
-            self.errors.push(ConfigError {
-                line: Some(line),
-                key: key.to_owned(),
-                problem,
-            });
-            default
-        })
-    }
-
-    fn blame(&mut self, key: &'static str, problem: &str) {
-        let line = self.lines.get(key).copied();
-        self.errors.push(ConfigError {
-            line,
-            key: key.to_owned(),
-            problem: problem.to_owned(),
-        });
-    }
-
-    fn finish(mut self) -> Result<(), Vec<ConfigError>> {
-        for (key, (line, _)) in self.values {
-            self.errors.push(ConfigError {
-                line: Some(line),
-                key,
-                problem: "there is no such key".to_owned(),
-            });
-        }
-        self.errors.sort_by_key(|error| error.line);
-        if self.errors.is_empty() {
-            Ok(())
-        } else {
-            Err(self.errors)
-        }
-    }
-}
-
-fn flatten<'t>(
-    text: &str,
-    prefix: &str,
-    table: DeTable<'t>,
-    into: &mut BTreeMap<String, (usize, DeValue<'t>)>,
-) {
-    for (key, value) in table {
-        let line = line_of(text, Spanned::span(&key).start);
-        let path = if prefix.is_empty() {
-            key.into_inner().into_owned()
-        } else {
-            format!("{prefix}.{}", key.as_ref())
-        };
-        match value.into_inner() {
-            // An empty table of an unknown name is a mistake too: it keeps its own entry.
-            DeValue::Table(inner)
-                if !inner.is_empty() || ["session", "limits"].contains(&path.as_str()) =>
-            {
-                flatten(text, &path, inner, into);
-            }
-            other => {
-                into.insert(path, (line, other));
-            }
-        }
-    }
-}
-
-fn line_of(text: &str, offset: usize) -> usize {
-    text.bytes()
-        .take(offset)
-        .filter(|byte| *byte == b'\n')
-        .count()
-        + 1
-}
-
-fn text_of<'v>(value: &'v DeValue<'_>) -> Result<&'v str, String> {
-    value
-        .as_str()
-        .ok_or_else(|| format!("is {}, but text in quotes is wanted", kind_of(value)))
-}
-
-fn kind_of(value: &DeValue<'_>) -> &'static str {
-    match value {
-        DeValue::String(_) => "text",
-        DeValue::Integer(_) => "a whole number",
-        DeValue::Float(_) => "a number with a point",
-        DeValue::Boolean(_) => "true or false",
-        DeValue::Datetime(_) => "a date",
-        DeValue::Array(_) => "a list",
-        DeValue::Table(_) => "a table",
-    }
-}
-
-fn address(value: &DeValue<'_>) -> Result<SocketAddr, String> {
-    let text = text_of(value)?;
-    text.parse()
-        .map_err(|_| format!("{text:?} is not an address with a port, such as \"127.0.0.1:8000\""))
-}
-
-fn http_origin(value: &DeValue<'_>) -> Result<Authority, String> {
-    let text = text_of(value)?;
-    let wanted =
-        || format!("{text:?} is not the gateway's address, such as \"http://127.0.0.1:8080\"");
-    let uri: Uri = text.parse().map_err(|_| wanted())?;
-    let bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
-    match (uri.scheme_str(), uri.authority()) {
-        (Some("http"), Some(authority)) if bare && !authority.as_str().contains('@') => {
-            Ok(authority.clone())
-        }
-        _ => Err(wanted()),
-    }
-}
-
-fn domain(value: &DeValue<'_>) -> Result<HeaderValue, String> {
-    let text = text_of(value)?;
-    let letters = |label: &str| {
-        !label.is_empty()
-            && label
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
-    };
-    let wanted = || format!("{text:?} is not a domain name, such as \"handsets.example\"");
-    if text.len() > 253 || !text.split('.').all(letters) {
-        return Err(wanted());
-    }
-    HeaderValue::from_str(text).map_err(|_| wanted())
-}
-
-fn switch(value: &DeValue<'_>) -> Result<bool, String> {
-    value
-        .as_bool()
-        .ok_or_else(|| format!("is {}, but true or false is wanted", kind_of(value)))
-}
-
-fn whole(value: &DeValue<'_>, least: u64, most: u64) -> Result<u64, String> {
-    let DeValue::Integer(integer) = value else {
-        return Err(format!(
-            "is {}, but a whole number is wanted",
-            kind_of(value)
-        ));
-    };
-    match u64::from_str_radix(integer.as_str(), integer.radix()) {
-        Ok(number) if (least..=most).contains(&number) => Ok(number),
-        _ => Err(format!(
-            "is {}, but {least} to {most} is wanted",
-            integer.as_str()
-        )),
-    }
-}
-
-fn seconds(least: u64, most: u64) -> impl Fn(&DeValue<'_>) -> Result<Duration, String> {
-    move |value| whole(value, least, most).map(Duration::from_secs)
-}
-
-fn millis(least: u64, most: u64) -> impl Fn(&DeValue<'_>) -> Result<Duration, String> {
-    move |value| whole(value, least, most).map(Duration::from_millis)
-}
-
-fn count(least: usize, most: usize) -> impl Fn(&DeValue<'_>) -> Result<usize, String> {
-    move |value| {
-        let number = whole(value, least as u64, most as u64)?;
-        usize::try_from(number).map_err(|_| format!("{number} does not fit this machine"))
-    }
-}
-
-fn sign_ins(value: &DeValue<'_>) -> Result<u32, String> {
-    let number = whole(value, 1, 1_000)?;
-    u32::try_from(number).map_err(|_| format!("{number} is too many"))
 }
 
 #[cfg(test)]

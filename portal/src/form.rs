@@ -13,7 +13,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{StatusCode, header};
 use maud::{Markup, html};
 
-use crate::session::VisitorId;
+use crate::visitor::VisitorId;
 
 /// The name of the hidden input that carries the token.
 const TOKEN: &str = "token";
@@ -126,9 +126,9 @@ impl FormKey {
         };
         let tag = URL_SAFE_NO_PAD
             .decode(token)
-            .map_err(|_| FormError::Foreign)?;
+            .map_err(|_why| FormError::Foreign)?;
         // Compares in constant time.
-        hmac::verify(&self.0, &signed(visitor), &tag).map_err(|_| FormError::Foreign)?;
+        hmac::verify(&self.0, &signed(visitor), &tag).map_err(|_why| FormError::Foreign)?;
         Ok(Form {
             inputs,
             digest: self.digest(visitor, &body),

@@ -240,14 +240,14 @@ impl Handsets {
     ) -> Result<Request<Full<Bytes>>, Trouble> {
         let target = format!("/{}/{path}", account.msisdn.digits());
         // Every part is encoded above, so this can't fail; if it does, it is not the visitor's connection that dies.
-        let target = PathAndQuery::try_from(target).map_err(|_| Trouble::Nonsense)?;
+        let target = PathAndQuery::try_from(target).map_err(|_why| Trouble::Nonsense)?;
         let uri = Uri::builder()
             .scheme(Scheme::HTTP)
             .authority(self.gateway.clone())
             .path_and_query(target);
         let mut request = Request::builder()
             .method(method)
-            .uri(uri.build().map_err(|_| Trouble::Nonsense)?)
+            .uri(uri.build().map_err(|_why| Trouble::Nonsense)?)
             .header(header::HOST, self.domain.clone())
             .header(header::AUTHORIZATION, account.authorization.clone())
             .header(
@@ -259,7 +259,7 @@ impl Handsets {
         }
         request
             .body(Full::new(body.unwrap_or_default()))
-            .map_err(|_| Trouble::Nonsense)
+            .map_err(|_why| Trouble::Nonsense)
     }
 }
 
@@ -268,7 +268,7 @@ fn item_path(resource: &Resource, id: &str) -> String {
 }
 
 fn json(body: &[u8]) -> Result<Value, Trouble> {
-    serde_json::from_slice(body).map_err(|_| Trouble::Nonsense)
+    serde_json::from_slice(body).map_err(|_why| Trouble::Nonsense)
 }
 
 fn is_problem(headers: &HeaderMap) -> bool {

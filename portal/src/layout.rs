@@ -45,6 +45,8 @@ pub(crate) struct Page {
     pub title: String,
     /// `None`: nobody is signed in.
     pub viewer: Option<Viewer>,
+    /// Whether the top bar offers to sign in, when nobody is.
+    pub(crate) offers_sign_in: bool,
     /// Seconds until the browser is to ask again.
     pub refresh_s: Option<u32>,
     /// The main part.
@@ -58,6 +60,7 @@ impl Page {
             status: StatusCode::OK,
             title: title.into(),
             viewer,
+            offers_sign_in: true,
             refresh_s: None,
             main,
         }
@@ -110,7 +113,7 @@ impl Page {
                             button class="quiet" type="submit" { "Sign out" }
                         }
                     }
-                } @else {
+                } @else if self.offers_sign_in {
                     a class="button quiet" href="/sign-in" { "Sign in" }
                 }
             }

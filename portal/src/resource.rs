@@ -121,8 +121,7 @@ impl Resource {
     pub fn item(&self, json: &Value) -> Option<Item> {
         let object = json.as_object()?;
         let id = scalar(object.get("id")?)?;
-        // A dot segment would not survive its way through a URL.
-        if id.is_empty() || id.len() > ID_BYTES_MAX || id == "." || id == ".." {
+        if !names_an_item(&id) {
             return None;
         }
         let store = object
@@ -303,6 +302,11 @@ impl Draft {
             Err(mistakes)
         }
     }
+}
+
+/// Whether an id can stand in a URL as one segment: a dot segment would not survive its way.
+pub(crate) fn names_an_item(id: &str) -> bool {
+    !matches!(id, "" | "." | "..") && id.len() <= ID_BYTES_MAX
 }
 
 fn inputs_of(field: &Field) -> Vec<String> {

@@ -13,11 +13,12 @@ use crate::form::{FormError, SubmissionId};
 use crate::layout::{Page, Viewer};
 use crate::outcome::{Action, Outcome, Progress};
 use crate::refusal::{plain, trouble_page};
-use crate::resource::{Draft, Resource};
+use crate::resource::{Draft, Resource, names_an_item};
 use crate::resource_view as view;
-use crate::session::{Account, Begun, VisitorId};
+use crate::session::{Account, Begun};
 use crate::state::{Portal, query};
 use crate::trouble::Trouble;
+use crate::visitor::VisitorId;
 
 /// Somebody who is signed in, at a resource that has pages.
 struct Visit {
@@ -115,6 +116,9 @@ pub(crate) async fn delete_form(
         Err(response) => return *response,
     };
     let id = query(&uri, "id").unwrap_or_default();
+    if !names_an_item(&id) {
+        return visit.gone();
+    }
     match visit
         .portal
         .handsets
@@ -134,12 +138,7 @@ pub(crate) async fn delete_form(
             )
             .into_response()
         }
-        Err(Trouble::Missing(_)) => {
-            let main = view::gone(visit.resource);
-            Page::new("Not there any more", Some(visit.viewer()), main)
-                .status(StatusCode::NOT_FOUND)
-                .into_response()
-        }
+        Err(Trouble::Missing(_)) => visit.gone(),
         Err(trouble) => visit.trouble(&trouble, &uri),
     }
 }
@@ -155,7 +154,7 @@ pub(crate) async fn delete(
         Err(response) => return *response,
     };
     let id = form.value("id").to_owned();
-    if matches!(id.as_str(), "" | "." | "..") {
+    if !names_an_item(&id) {
         let viewer = Some(visit.viewer());
         return plain(
             StatusCode::UNPROCESSABLE_ENTITY,
@@ -328,6 +327,13 @@ impl Visit {
             Job::Add(item) => handsets.add(&self.account, self.resource, item).await,
             Job::Delete(id) => handsets.delete(&self.account, self.resource, id).await,
         }
+    }
+
+    fn gone(&self) -> Response {
+        let main = view::gone(self.resource);
+        Page::new("Not there any more", Some(self.viewer()), main)
+            .status(StatusCode::NOT_FOUND)
+            .into_response()
     }
 
     fn trouble(&self, trouble: &Trouble, uri: &Uri) -> Response {

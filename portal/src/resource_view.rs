@@ -46,7 +46,7 @@ fn row(resource: &Resource, item: &Item) -> Markup {
         article class="item" {
             span class={ "avatar tone-" (tone(name)) } aria-hidden="true" { (initials(name)) }
             div class="what" {
-                h2 dir="auto" { (name) @if let Some(store) = &item.store { (store_badge(store)) } }
+                h2 { bdi { (name) } @if let Some(store) = &item.store { (store_badge(store)) } }
                 (details(resource, item))
             }
             a class="button quiet danger" href={ "/" (resource.slug) "/delete?id=" (encoded(&item.id)) } {
@@ -272,7 +272,7 @@ pub(crate) fn confirm(resource: &Resource, item: &Item, hidden: &Markup) -> Mark
             article class="item still" {
                 span class={ "avatar tone-" (tone(name)) } aria-hidden="true" { (initials(name)) }
                 div class="what" {
-                    h2 dir="auto" { (name) @if let Some(store) = &item.store { (store_badge(store)) } }
+                    h2 { bdi { (name) } @if let Some(store) = &item.store { (store_badge(store)) } }
                     (details(resource, item))
                 }
             }
@@ -312,6 +312,12 @@ pub(crate) fn outcome_title(resource: &Resource, outcome: &Outcome) -> String {
         (Progress::UnderWay, _) => "The handset is at work".to_owned(),
         (Progress::Done, Action::Add(_)) => format!("{one} added"),
         (Progress::Done, Action::Delete(_)) => format!("{one} deleted"),
+        (Progress::Failed(trouble), Action::Add(_)) if trouble.is_uncertain() => {
+            format!("It is not known whether the {} was added", resource.one)
+        }
+        (Progress::Failed(trouble), Action::Delete(_)) if trouble.is_uncertain() => {
+            format!("It is not known whether the {} was deleted", resource.one)
+        }
         (Progress::Failed(_), Action::Add(_)) => format!("{one} not added"),
         (Progress::Failed(Trouble::Missing(_)), Action::Delete(_)) => "Already deleted".to_owned(),
         (Progress::Failed(_), Action::Delete(_)) => format!("{one} not deleted"),

@@ -8,23 +8,20 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::STANDARD;
 use everline_protocol::{Millis, Msisdn};
-use http::{HeaderMap, HeaderValue, header};
+use http::HeaderValue;
 
 use crate::clock::Clock;
 use crate::config::SessionLimits;
 use crate::form::SubmissionId;
 use crate::outcome::{Outcome, Progress};
+use crate::visitor::VisitorId;
 
 /// Actions that a session remembers; as many may be under way at once.
 const OUTCOMES_MAX: usize = 4;
 /// Sessions of one user of one handset; one more ends the one that was idle longest.
 const PER_ACCOUNT_MAX: usize = 8;
-
-/// 256 random bits in a cookie: a visitor before sign-in, the key of a session after it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct VisitorId([u8; 32]);
 
 /// A remote user of one handset, with what the handset asks of them.
 pub struct Account {
@@ -66,52 +63,6 @@ pub enum Begun {
     Busy,
     /// The session is over.
     Gone,
-}
-
-impl VisitorId {
-    /// A new one.
-    ///
-    /// # Errors
-    /// The machine has no randomness to give.
-    pub fn random() -> Result<Self, aws_lc_rs::error::Unspecified> {
-        let mut bytes = [0; 32];
-        aws_lc_rs::rand::fill(&mut bytes)?;
-        Ok(Self(bytes))
-    }
-
-    /// From the cookie of this name, if the request has exactly what this portal would have set.
-    pub fn from_cookies(headers: &HeaderMap, name: &str) -> Option<Self> {
-        let cookies = headers
-            .get_all(header::COOKIE)
-            .iter()
-            .filter_map(|value| value.to_str().ok());
-        let mut pairs = cookies
-            .flat_map(|value| value.split(';'))
-            .filter_map(|pair| pair.trim().split_once('='));
-        let (_, value) = pairs.find(|(cookie, _)| *cookie == name)?;
-        URL_SAFE_NO_PAD
-            .decode(value)
-            .ok()?
-            .try_into()
-            .ok()
-            .map(Self)
-    }
-
-    /// The cookie's value.
-    pub fn cookie(&self) -> String {
-        URL_SAFE_NO_PAD.encode(self.0)
-    }
-
-    /// The bits.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for VisitorId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("VisitorId(…)")
-    }
 }
 
 impl Account {

@@ -13,9 +13,10 @@ use crate::form::{Form, FormError};
 use crate::icon::Icon;
 use crate::layout::Page;
 use crate::refusal::trouble_words;
-use crate::session::{Account, VisitorId};
+use crate::session::Account;
 use crate::state::{Caller, Portal, query};
 use crate::trouble::Trouble;
+use crate::visitor::VisitorId;
 
 /// Longest user name and longest password that the form takes, in bytes.
 const NAME_BYTES_MAX: usize = 256;
@@ -196,7 +197,7 @@ fn account(form: &Form) -> Result<Account, &'static str> {
         .filter(|c| !" -.()\u{a0}".contains(*c))
         .collect();
     let digits = number.strip_prefix('+').unwrap_or(&number);
-    let msisdn = Msisdn::parse(digits.as_bytes()).map_err(|_| {
+    let msisdn = Msisdn::parse(digits.as_bytes()).map_err(|_why| {
         "The number of the handset is 5 to 15 digits, beginning with the country code, such as 34 600 000 001."
     })?;
     let (user, password) = (form.value("user").trim(), form.value("password"));
@@ -253,7 +254,8 @@ fn form_page(
                               them in memory until you sign out, and nowhere else." } }
         }
     };
-    let page = Page::new("Sign in", None, main).status(status);
+    let mut page = Page::new("Sign in", None, main).status(status);
+    page.offers_sign_in = false;
     if known {
         return page.into_response();
     }

@@ -17,7 +17,8 @@ use crate::config::Config;
 use crate::form::{Form, FormError, FormKey};
 use crate::handset::Handsets;
 use crate::layout::Viewer;
-use crate::session::{Account, Sessions, VisitorId};
+use crate::session::{Account, Sessions};
+use crate::visitor::VisitorId;
 
 /// The portal, cheap to clone.
 #[derive(Clone)]

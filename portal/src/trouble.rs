@@ -206,6 +206,17 @@ impl Trouble {
         }
     }
 
+    /// Whether an action that ended like this may have been done all the same.
+    pub(crate) fn is_uncertain(&self) -> bool {
+        match self {
+            Self::TooSlow | Self::Nonsense | Self::TooLarge => true,
+            Self::Gateway(told) => {
+                matches!(told.slug.as_str(), "handset-broke" | "response-timeout")
+            }
+            _ => false,
+        }
+    }
+
     /// What the answer said of itself, when there was one.
     pub fn told(&self) -> Option<&Told> {
         match self {

@@ -92,6 +92,23 @@ impl MadeUp {
         self.0.lock().expect("whole").seen.clone()
     }
 
+    /// Waits until so many requests have come.
+    pub(crate) async fn saw(&self, count: usize) {
+        let seen = async {
+            while self.seen().len() < count {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(10), seen)
+            .await
+            .expect("a request");
+    }
+
+    /// Forgets the requests so far.
+    pub(crate) fn forget(&self) {
+        self.0.lock().expect("whole").seen.clear();
+    }
+
     /// From now on.
     pub(crate) fn order(&self, order: Option<Order>) {
         self.0.lock().expect("whole").order = order;
