@@ -92,9 +92,10 @@ pub fn decode(resource: &Resource, body: &[u8]) -> Result<Item, FieldError> {
             break;
         }
     }
-    match decoder.whole {
-        true => Ok(decoder.item),
-        false => Err(fault(format!("must be one <{}> element", resource.item))),
+    match (decoder.whole, decoder.depth) {
+        (true, 0) => Ok(decoder.item),
+        (_, 0) => Err(fault(format!("must be one <{}> element", resource.item))),
+        _ => Err(fault("is cut off: an element is not closed".to_owned())),
     }
 }
 
