@@ -111,10 +111,10 @@ impl Taken {
         let (channel, ready) = tokio::join!(self.dial(address, opened), self.shared.serve.ready());
         let mut channel = channel?;
         let first = if ready.reads() {
-            let first = timeout(REQUEST_TIMEOUT, first_bytes(&mut channel)).await;
-            first.map_err(|_| {
-                io::Error::new(io::ErrorKind::TimedOut, "the gateway sent no request")
-            })??
+            match timeout(REQUEST_TIMEOUT, first_bytes(&mut channel)).await {
+                Ok(first) => first?,
+                Err(_) => return Err(late("the gateway sent no request")),
+            }
         } else {
             Vec::new()
         };
@@ -134,14 +134,10 @@ impl Taken {
             channel.write_all(&DataLine::encode(self.id)).await?;
             Ok::<_, io::Error>(channel)
         };
-        let channel = timeout(self.shared.config.connect_timeout, dial)
-            .await
-            .map_err(|_| {
-                io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    "the data channel could not be opened in time",
-                )
-            })??;
+        let channel = match timeout(self.shared.config.connect_timeout, dial).await {
+            Ok(channel) => channel?,
+            Err(_) => return Err(late("the data channel could not be opened in time")),
+        };
         opened.notify_one();
         Ok(channel)
     }
@@ -156,6 +152,10 @@ impl Drop for Taken {
             .unwrap_or_else(PoisonError::into_inner);
         taken.remove(&self.id);
     }
+}
+
+fn late(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, what)
 }
 
 /// Reads until it is clear whether a request or a refusal comes.

@@ -151,7 +151,7 @@ impl Manager {
             Report::Registered { .. } => self.live = Some(attempt),
             // The one that is coming replaced it: as it should.
             Report::Ended(end) if self.coming.is_some() => {
-                tracing::debug!("the old connection ended: {end}")
+                tracing::debug!("the old connection ended: {end}");
             }
             Report::Ended(end) => {
                 let lived = self.now().since(attempt.since);

@@ -31,6 +31,9 @@ const HASH_MEMORY_KIB_MAX: u32 = 65_536;
 /// Passes of a configured hash at most.
 const HASH_PASSES_MAX: u32 = 16;
 
+/// What `password_hash` has to be.
+const ARGON2ID: &str = "an Argon2id hash in PHC form (`$argon2id$v=19$m=…,t=…,p=…$salt$hash`)";
+
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -50,15 +53,24 @@ pub struct User {
 /// A password or a hash of the configuration that can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum UserError {
-    /// Not what the key promises.
-    #[error("is not an Argon2id hash in PHC form (`$argon2id$v=19$m=…,t=…,p=…$salt$hash`)")]
+    /// A well-formed hash of another kind, or without its salt or digest.
+    #[error("is not {ARGON2ID}")]
     NotArgon2id,
+    /// Not a PHC string.
+    #[error("is not {ARGON2ID}: {0}")]
+    NotPhc(#[from] argon2::password_hash::phc::Error),
+    /// A PHC string whose parameters Argon2 does not have.
+    #[error("is not {ARGON2ID}: {0}")]
+    NotParams(#[from] argon2::password_hash::Error),
     /// A hash that a handset can't verify in reasonable time and memory.
     #[error("costs too much: at most m={HASH_MEMORY_KIB_MAX} (KiB), t={HASH_PASSES_MAX} and p=4")]
     TooCostly,
     /// The password can't be hashed.
     #[error("can't be hashed: {0}")]
     Unhashable(argon2::password_hash::Error),
+    /// The system gives no randomness.
+    #[error("no random key: {0}")]
+    NoKey(#[from] getrandom::Error),
 }
 
 impl User {
@@ -75,12 +87,11 @@ impl User {
 
     /// A user whose password is configured as a PHC string.
     pub fn with_hash(name: &str, phc: &str) -> Result<Self, UserError> {
-        let refuse = |_| UserError::NotArgon2id;
-        let hash = PasswordHash::new(phc).map_err(|_| UserError::NotArgon2id)?;
+        let hash = PasswordHash::new(phc)?;
         if hash.algorithm.as_str() != "argon2id" || hash.hash.is_none() || hash.salt.is_none() {
             return Err(UserError::NotArgon2id);
         }
-        let params = Params::try_from(&hash).map_err(refuse)?;
+        let params = Params::try_from(&hash)?;
         if params.m_cost() > HASH_MEMORY_KIB_MAX
             || params.t_cost() > HASH_PASSES_MAX
             || params.p_cost() > 4
@@ -141,8 +152,7 @@ impl Users {
     /// The users of the configuration. Hashes once, for the decoy.
     pub fn new(users: Vec<User>) -> Result<Self, UserError> {
         let mut key = [0; 32];
-        getrandom::fill(&mut key)
-            .map_err(|_| UserError::Unhashable(argon2::password_hash::Error::Crypto))?;
+        getrandom::fill(&mut key)?;
         Ok(Self {
             users,
             decoy: User::with_password("", "")?,

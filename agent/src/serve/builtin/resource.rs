@@ -23,8 +23,11 @@ pub struct Resource {
     /// Items that the handset keeps at most; one more is answered 507.
     pub items_max: u64,
     /// How a card of an uploaded or imported `text/vcard` becomes an item, for a resource that has such a form.
-    pub from_vcard: Option<fn(&Card) -> Result<Item, FieldError>>,
+    pub from_vcard: Option<FromVcard>,
 }
+
+/// Makes a checked item of a card.
+pub type FromVcard = fn(&Card) -> Result<Item, FieldError>;
 
 /// One field of an item.
 #[derive(Debug)]
@@ -162,7 +165,7 @@ impl Field {
                 tidy(text, self.name, *chars_max, true)?;
             }
             (Shape::Labelled { .. }, Some(Value::Entries(entries))) => {
-                self.check_entries(entries)?
+                self.check_entries(entries)?;
             }
             (_, None) => {}
             (_, Some(_)) => return Err(FieldError::new(self.name, "is of the wrong kind")),

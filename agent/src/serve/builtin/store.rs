@@ -88,9 +88,10 @@ impl Store {
             // Whoever asked may be gone; what was done stays done.
             let _ = answer.send(work(database));
         });
-        let stopped = |()| StoreError::Stopped;
-        self.jobs.send(job).await.map_err(|_| stopped(()))?;
-        answered.await.map_err(|_| stopped(()))?
+        if self.jobs.send(job).await.is_err() {
+            return Err(StoreError::Stopped);
+        }
+        answered.await.unwrap_or(Err(StoreError::Stopped))
     }
 }
 

@@ -238,3 +238,50 @@ fn label(
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::contacts::CONTACTS;
+    use super::super::json;
+    use super::*;
+
+    /// Text that the check lets through, with everything in it that XML or JSON has to escape.
+    fn text() -> impl Strategy<Value = String> {
+        "[a-zß<>&'\"\\\\\\]\\[;#=/ 😀]{0,12}[a-z&<>]"
+    }
+
+    fn items() -> impl Strategy<Value = Item> {
+        let entries = prop::collection::vec((text(), text()), 0..4);
+        (text(), entries, prop::option::of(text())).prop_map(|(name, entries, note)| {
+            let mut item = CONTACTS.blank();
+            item.set(0, Value::Text(name));
+            for (label, value) in entries {
+                item.push(1, Entry { label, value });
+            }
+            if let Some(note) = note {
+                item.set(4, Value::Text(format!("{note}\n\tend")));
+            }
+            CONTACTS.check(item).unwrap()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_shown_can_be_sent_back_in_either_form(item in items()) {
+            let stored = Stored { id: 7, store: "phone".to_owned(), item };
+            let shown = String::from_utf8(super::item(&CONTACTS, &stored)).unwrap();
+            let sent = shown.replacen(" id=\"7\" store=\"phone\"", "", 1);
+            prop_assert_eq!(&decode(&CONTACTS, sent.as_bytes()).unwrap(), &stored.item);
+            let content = json::content(&CONTACTS, &stored.item);
+            prop_assert_eq!(json::decode(&CONTACTS, content.as_bytes()).unwrap(), stored.item);
+        }
+
+        #[test]
+        fn whatever_is_sent_is_read_or_refused(body in "[<>/&;a-z='\" !\\[\\]-]{0,60}|(</?(contact|name|phone)>|&[a-z]*;|x){0,9}") {
+            let _ = decode(&CONTACTS, body.as_bytes());
+            let _ = json::decode(&CONTACTS, body.as_bytes());
+        }
+    }
+}

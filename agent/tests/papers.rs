@@ -1,0 +1,160 @@
+//! Holds the agent's papers against the agent: the example configuration and the description of the REST API.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use everline_agent::config::Config;
+use everline_agent::serve::builtin::personal_data::{BODY_BYTES_MAX, PAGE_ITEMS_MAX};
+use everline_agent::serve::builtin::problem::Kind;
+use everline_agent::serve::builtin::resource::{self, Shape};
+
+fn paper(path: &str) -> String {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+fn parse(text: &str) -> Result<Config, String> {
+    Config::parse(text, Path::new("agent.toml")).map_err(|errors| errors.to_string())
+}
+
+/// The keys that a table knows, as the error about one that it does not know lists them.
+fn known(text: &str) -> BTreeSet<String> {
+    let told = parse(text).unwrap_err();
+    let list = told
+        .split("expected one of ")
+        .nth(1)
+        .or(told.split("expected ").nth(1));
+    let list = list.unwrap().lines().next().unwrap();
+    list.split('`')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The key that a line of the example sets or, behind `# `, would set; and the line without that `# `.
+fn setting(line: &str) -> Option<(&str, &str)> {
+    let line = line.strip_prefix("# ").unwrap_or(line);
+    let (key, _) = line.split_once(" = ")?;
+    let plain = |b: u8| b.is_ascii_lowercase() || b == b'_';
+    key.bytes().all(plain).then_some((key, line))
+}
+
+#[test]
+fn the_example_configuration_is_good() {
+    let config = parse(&paper("agent.example.toml")).unwrap();
+    assert_eq!(config.signaling.gateways[0].to_string(), "127.0.0.1:7000");
+}
+
+#[test]
+fn the_example_documents_every_key_and_no_other() {
+    let example = paper("agent.example.toml");
+    let mut documented: [BTreeSet<String>; 3] = Default::default();
+    let mut table = 0;
+    for line in example.lines() {
+        match line {
+            "[[user]]" => table = 1,
+            "[builtin]" => table = 2,
+            _ => documented[table].extend(setting(line).map(|(key, _)| key.to_owned())),
+        }
+    }
+    documented[0].extend(["user".to_owned(), "builtin".to_owned()]);
+    let tables = ["zz = 1", "[[user]]\nzz = 1", "[builtin]\nzz = 1"];
+    for (documented, table) in documented.iter().zip(tables) {
+        assert_eq!(*documented, known(table));
+    }
+}
+
+#[test]
+fn the_example_shows_the_true_defaults() {
+    let example = paper("agent.example.toml");
+    let default = format!("{:?}", parse(&without_users(&example)).unwrap());
+    let mut shown = 0;
+    for line in example.lines().filter(|line| line.starts_with("# ")) {
+        let Some((key, setting)) = setting(line) else {
+            continue;
+        };
+        if ["token", "forward", "password_hash", "import"].contains(&key) {
+            continue;
+        }
+        if key == "authentication" {
+            assert_eq!(setting, "authentication = \"basic\"");
+            continue;
+        }
+        let said = parse(&without_users(&example.replace(line, setting))).unwrap();
+        assert_eq!(format!("{said:?}"), default, "{line}");
+        shown += 1;
+    }
+    assert!(shown >= 8);
+}
+
+/// Each reading hashes the password anew, which takes its time and proves nothing here.
+fn without_users(example: &str) -> String {
+    let (before, after) = example.split_once("[[user]]").unwrap();
+    let builtin = after.split_once("[builtin]").unwrap().1;
+    format!("{before}\nauthentication = \"none\"\n[builtin]{builtin}")
+}
+
+#[test]
+fn r12_the_description_of_the_api_lists_every_problem_and_no_other() {
+    let api = paper("../docs/agent-api.md");
+    let row = |line: &str| {
+        let mut cells = line.split('|').skip(1).map(str::trim);
+        let status: u16 = cells.next()?.parse().ok()?;
+        let slug = cells.next()?.strip_prefix('`')?.strip_suffix('`')?;
+        Some((status, slug.to_owned()))
+    };
+    let listed: BTreeSet<_> = api.lines().filter_map(row).collect();
+    let told = Kind::ALL.iter().map(|kind| {
+        let (status, slug, _) = kind.told();
+        (status.as_u16(), slug.to_owned())
+    });
+    assert_eq!(listed, told.collect());
+}
+
+#[test]
+fn r12_r14_the_description_of_the_api_has_every_resource_with_its_fields_and_limits() {
+    let api = paper("../docs/agent-api.md");
+    for resource in resource::ALL {
+        for url in [
+            format!("| `/{}` | GET", resource.name),
+            format!("| `/{}/{{id}}` | DELETE", resource.name),
+        ] {
+            assert!(api.contains(&url), "{url}");
+        }
+        for field in resource.fields {
+            let row = api
+                .lines()
+                .find(|line| line.starts_with(&format!("| `{}` |", field.name)));
+            let row = row.unwrap_or_else(|| panic!("{} is not described", field.name));
+            assert_eq!(row.contains("required"), field.required, "{row}");
+            let (limits, names) = match field.shape {
+                Shape::Line { chars_max } | Shape::Text { chars_max } => (vec![chars_max], vec![]),
+                Shape::Labelled {
+                    label,
+                    value,
+                    entries_max,
+                    chars_max,
+                    ..
+                } => (vec![entries_max, chars_max], vec![label, value]),
+            };
+            assert!(
+                limits.iter().all(|limit| row.contains(&limit.to_string())),
+                "{row}"
+            );
+            assert!(
+                names.iter().all(|name| row.contains(&format!("`{name}`"))),
+                "{row}"
+            );
+        }
+        let items_max = format!(
+            "{},{:03} {}",
+            resource.items_max / 1000,
+            resource.items_max % 1000,
+            resource.name
+        );
+        assert!(api.contains(&items_max), "{items_max}");
+    }
+    assert!(api.contains(&format!("1 to {PAGE_ITEMS_MAX}")));
+    assert!(api.contains(&format!("At most {} MiB", BODY_BYTES_MAX / 1024 / 1024)));
+}
