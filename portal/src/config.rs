@@ -107,48 +107,16 @@ impl Config {
                 tls_in_front: keys.take("tls_in_front", false, switch),
                 trust_proxy: keys.take("trust_proxy", false, switch),
             },
-            session: SessionLimits {
-                idle_limit: keys.take(
-                    "session.idle_limit_s",
-                    Duration::from_secs(1_800),
-                    seconds(10, 604_800),
-                ),
-                lifetime: keys.take(
-                    "session.lifetime_s",
-                    Duration::from_secs(43_200),
-                    seconds(60, 2_592_000),
-                ),
-                sessions_max: keys.take("session.sessions_max", 1_000, count(1, 1_000_000)),
-                sign_ins_per_minute: keys.take("session.sign_ins_per_minute", 10, count(1, 1_000)),
-            },
-            limits: Limits {
-                handset_timeout: keys.take(
-                    "limits.handset_timeout_ms",
-                    Duration::from_secs(30),
-                    millis(100, 600_000),
-                ),
-                connect_timeout: keys.take(
-                    "limits.connect_timeout_ms",
-                    Duration::from_secs(3),
-                    millis(10, 60_000),
-                ),
-                read_timeout: keys.take(
-                    "limits.read_timeout_ms",
-                    Duration::from_secs(10),
-                    millis(100, 120_000),
-                ),
-                answer_bytes_max: keys.take(
-                    "limits.answer_bytes_max",
-                    1 << 20,
-                    count(1_024, 64 << 20),
-                ),
-                form_bytes_max: keys.take("limits.form_bytes_max", 16 << 10, count(1_024, 1 << 20)),
-                page_items: keys.take("limits.page_items", 50, count(1, 500)),
-                connections_max: keys.take("limits.connections_max", 512, count(1, 100_000)),
-                requests_max: keys.take("limits.requests_max", 256, count(1, 100_000)),
-            },
+            session: SessionLimits::take(keys),
+            limits: Limits::take(keys),
         };
-        if config.session.idle_limit > config.session.lifetime {
+        config.relate(keys);
+        config
+    }
+
+    /// What holds between keys.
+    fn relate(&self, keys: &mut Keys<'_>) {
+        if self.session.idle_limit > self.session.lifetime {
             keys.blame(
                 "session.idle_limit_s",
                 "must not be longer than session.lifetime_s",
@@ -158,15 +126,60 @@ impl Config {
             plaintext_beyond_loopback,
             tls_in_front,
             ..
-        } = config.exposure;
-        if !config.listen.ip().is_loopback() && !plaintext_beyond_loopback && !tls_in_front {
+        } = self.exposure;
+        if !self.listen.ip().is_loopback() && !plaintext_beyond_loopback && !tls_in_front {
             keys.blame(
                 "listen",
                 "is beyond loopback, where passwords would travel in the clear: set tls_in_front = true behind a \
                  proxy that ends TLS, or plaintext_beyond_loopback = true to accept that",
             );
         }
-        config
+    }
+}
+
+impl SessionLimits {
+    fn take(keys: &mut Keys<'_>) -> Self {
+        Self {
+            idle_limit: keys.take(
+                "session.idle_limit_s",
+                Duration::from_secs(1_800),
+                seconds(10, 604_800),
+            ),
+            lifetime: keys.take(
+                "session.lifetime_s",
+                Duration::from_secs(43_200),
+                seconds(60, 2_592_000),
+            ),
+            sessions_max: keys.take("session.sessions_max", 1_000, count(1, 1_000_000)),
+            sign_ins_per_minute: keys.take("session.sign_ins_per_minute", 10, count(1, 1_000)),
+        }
+    }
+}
+
+impl Limits {
+    fn take(keys: &mut Keys<'_>) -> Self {
+        Self {
+            handset_timeout: keys.take(
+                "limits.handset_timeout_ms",
+                Duration::from_secs(30),
+                millis(100, 600_000),
+            ),
+            connect_timeout: keys.take(
+                "limits.connect_timeout_ms",
+                Duration::from_secs(3),
+                millis(10, 60_000),
+            ),
+            read_timeout: keys.take(
+                "limits.read_timeout_ms",
+                Duration::from_secs(10),
+                millis(100, 120_000),
+            ),
+            answer_bytes_max: keys.take("limits.answer_bytes_max", 1 << 20, count(1_024, 64 << 20)),
+            form_bytes_max: keys.take("limits.form_bytes_max", 64 << 10, count(1_024, 1 << 20)),
+            page_items: keys.take("limits.page_items", 50, count(1, 500)),
+            connections_max: keys.take("limits.connections_max", 512, count(1, 100_000)),
+            requests_max: keys.take("limits.requests_max", 256, count(1, 100_000)),
+        }
     }
 }
 

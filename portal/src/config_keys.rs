@@ -167,8 +167,9 @@ fn kind_of(value: &DeValue<'_>) -> &'static str {
 
 pub(crate) fn address(value: &DeValue<'_>) -> Result<SocketAddr, String> {
     let text = text_of(value)?;
-    text.parse()
-        .map_err(|_why| format!("{text:?} is not an address with a port, such as \"127.0.0.1:8000\""))
+    text.parse().map_err(|_why| {
+        format!("{text:?} is not an address with a port, such as \"127.0.0.1:8000\"")
+    })
 }
 
 pub(crate) fn http_origin(value: &DeValue<'_>) -> Result<Authority, String> {

@@ -115,9 +115,7 @@ impl Handsets {
             .map(|item| resource.item(item));
         let next = match answer.get("next") {
             None | Some(Value::Null) => None,
-            Some(Value::String(mark)) => Some(mark.clone()),
-            Some(Value::Number(mark)) => Some(mark.to_string()),
-            Some(_) => return Err(Trouble::Nonsense),
+            Some(next) => Some(mark(next).ok_or(Trouble::Nonsense)?),
         };
         Ok(Listing {
             items: items.collect::<Option<_>>().ok_or(Trouble::Nonsense)?,
@@ -265,6 +263,22 @@ impl Handsets {
 
 fn item_path(resource: &Resource, id: &str) -> String {
     format!("{}/{}", resource.slug, utf8_percent_encode(id, SEGMENT))
+}
+
+/// What the next page comes after: the handset names that page by its URL, whose `after` is the mark, or just the mark.
+fn mark(next: &Value) -> Option<String> {
+    match next {
+        Value::Number(mark) => Some(mark.to_string()),
+        Value::String(text) => match text.split_once('?') {
+            None => Some(text.clone()),
+            Some((_, query)) => {
+                let mut pairs = form_urlencoded::parse(query.as_bytes());
+                let (_, mark) = pairs.find(|(name, _)| name == "after")?;
+                Some(mark.into_owned())
+            }
+        },
+        _ => None,
+    }
 }
 
 fn json(body: &[u8]) -> Result<Value, Trouble> {

@@ -50,7 +50,7 @@ pub struct Told {
 
 /// A trouble, ready for a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Explained {
+pub(crate) struct Explained {
     /// The page's status.
     pub status: StatusCode,
     /// The heading.
@@ -119,90 +119,21 @@ impl Told {
 
 impl Trouble {
     /// What the page says.
-    pub fn explain(&self) -> Explained {
-        let explained = |status, slug, title, happened, advice| Explained {
-            status,
-            title,
-            happened,
-            advice,
-            slug,
-        };
+    pub(crate) fn explain(&self) -> Explained {
         match self {
-            Self::Gateway(told) => gateway_explains(&told.slug).unwrap_or(Explained {
-                status: told.status,
-                title: "The handset could not be reached",
-                happened: "The gateway did not get an answer from the handset.",
-                advice: TRY_LATER,
-                slug: "gateway",
-            }),
-            Self::GatewayAway => explained(
-                StatusCode::BAD_GATEWAY,
-                "gateway-away",
-                "The gateway can't be reached",
-                "This web site could not connect to the gateway that handsets are reached through.",
-                "This is not about your handset. Try again in a few minutes; if it stays, tell whoever runs this site.",
-            ),
-            Self::TooSlow => explained(
-                StatusCode::GATEWAY_TIMEOUT,
-                "too-slow",
-                "The handset took too long",
-                "There was no answer in time. It may still be at work, or have poor coverage.",
-                "Look whether it was done before you try again.",
-            ),
-            Self::Credentials => explained(
-                StatusCode::UNAUTHORIZED,
-                "credentials",
-                "The handset did not accept your sign-in",
-                "The handset does not know this user name and password, or no longer accepts them.",
-                "Sign in again. User names and passwords are set by the owner, in the handset.",
-            ),
-            Self::Denied(_) => explained(
-                StatusCode::FORBIDDEN,
-                "denied",
-                "The handset's owner did not allow it",
-                "You are signed in, but this is not allowed to you, or nobody was there to allow it.",
-                "Ask whoever carries the handset to give you access, then try again.",
-            ),
-            Self::Missing(_) => explained(
-                StatusCode::NOT_FOUND,
-                "missing",
-                "The handset does not have this",
-                "What you asked for is not there; it may have been deleted, or this handset does not offer it.",
-                "Go back and look at what there is now.",
-            ),
-            Self::Refused(told) => explained(
-                told.status,
-                "refused",
-                "The handset did not take it",
-                "The handset answered, but refused what it was asked for.",
-                "See what it says, change what is wrong, and try again.",
-            ),
-            Self::Failed(told) => explained(
-                if told.status == StatusCode::INTERNAL_SERVER_ERROR {
-                    StatusCode::BAD_GATEWAY
-                } else {
-                    told.status
-                },
-                "handset-failed",
-                "Something went wrong in the handset",
-                "The handset was reached, but could not do what it was asked for.",
-                TRY_LATER,
-            ),
-            Self::Nonsense => explained(
-                StatusCode::BAD_GATEWAY,
-                "nonsense",
-                "The handset's answer can't be read",
-                "An answer came back, but not one that this page understands. The handset's software may be of another \
-                 version.",
-                TRY_LATER,
-            ),
-            Self::TooLarge => explained(
-                StatusCode::BAD_GATEWAY,
-                "too-large",
-                "The handset's answer is too large",
-                "The handset sent more than this page can show.",
-                "If it stays like this, tell whoever runs this site.",
-            ),
+            Self::GatewayAway => GATEWAY_AWAY,
+            Self::TooSlow => TOO_SLOW,
+            Self::Gateway(told) => gateway_explains(&told.slug).unwrap_or(FAILED),
+            Self::Credentials => CREDENTIALS,
+            Self::Denied(_) => DENIED,
+            Self::Missing(_) => MISSING,
+            Self::Refused(told) => REFUSED.with(told.status),
+            Self::Failed(told) if told.status == StatusCode::INSUFFICIENT_STORAGE => NO_ROOM,
+            // A handset's own failure is, for the browser, that of a server behind this one.
+            Self::Failed(told) if told.status == StatusCode::INTERNAL_SERVER_ERROR => FAILED,
+            Self::Failed(told) => FAILED.with(told.status),
+            Self::Nonsense => NONSENSE,
+            Self::TooLarge => TOO_LARGE,
         }
     }
 
@@ -234,82 +165,216 @@ impl Trouble {
     }
 }
 
+impl Explained {
+    const fn new(
+        status: StatusCode,
+        slug: &'static str,
+        [title, happened, advice]: [&'static str; 3],
+    ) -> Self {
+        Self {
+            status,
+            title,
+            happened,
+            advice,
+            slug,
+        }
+    }
+
+    fn with(self, status: StatusCode) -> Self {
+        Self { status, ..self }
+    }
+}
+
 const TRY_LATER: &str = "Try again in a moment.";
+const LOOK_FIRST: &str = "Look whether it was done before you try again.";
+
+const GATEWAY_AWAY: Explained = Explained::new(
+    StatusCode::BAD_GATEWAY,
+    "gateway-away",
+    [
+        "The gateway can't be reached",
+        "This web site could not connect to the gateway that handsets are reached through.",
+        "This is not about your handset. Try again in a few minutes; if it stays, tell whoever runs this site.",
+    ],
+);
+const TOO_SLOW: Explained = Explained::new(
+    StatusCode::GATEWAY_TIMEOUT,
+    "too-slow",
+    [
+        "The handset took too long",
+        "There was no answer in time. It may still be at work, or have poor coverage.",
+        LOOK_FIRST,
+    ],
+);
+const CREDENTIALS: Explained = Explained::new(
+    StatusCode::UNAUTHORIZED,
+    "credentials",
+    [
+        "The handset did not accept your sign-in",
+        "The handset does not know this user name and password, or no longer accepts them.",
+        "Sign in again. User names and passwords are set by the owner, in the handset.",
+    ],
+);
+const DENIED: Explained = Explained::new(
+    StatusCode::FORBIDDEN,
+    "denied",
+    [
+        "The handset's owner did not allow it",
+        "You are signed in, but this is not allowed to you, or nobody was there to allow it.",
+        "Ask whoever carries the handset to give you access, then try again.",
+    ],
+);
+const MISSING: Explained = Explained::new(
+    StatusCode::NOT_FOUND,
+    "missing",
+    [
+        "The handset does not have this",
+        "What you asked for is not there; it may have been deleted, or this handset does not offer it.",
+        "Go back and look at what there is now.",
+    ],
+);
+const REFUSED: Explained = Explained::new(
+    StatusCode::BAD_REQUEST,
+    "refused",
+    [
+        "The handset did not take it",
+        "The handset answered, but refused what it was asked for.",
+        "See what it says, change what is wrong, and try again.",
+    ],
+);
+const NO_ROOM: Explained = Explained::new(
+    StatusCode::INSUFFICIENT_STORAGE,
+    "no-room",
+    [
+        "The handset is full",
+        "The handset has no room for more.",
+        "Delete what is no longer needed, then try again.",
+    ],
+);
+const FAILED: Explained = Explained::new(
+    StatusCode::BAD_GATEWAY,
+    "handset-failed",
+    [
+        "Something went wrong in the handset",
+        "The handset was reached, but could not do what it was asked for.",
+        TRY_LATER,
+    ],
+);
+const NONSENSE: Explained = Explained::new(
+    StatusCode::BAD_GATEWAY,
+    "nonsense",
+    [
+        "The handset's answer can't be read",
+        "An answer came back, but not one that this page understands. The handset's software may be of another version.",
+        TRY_LATER,
+    ],
+);
+const TOO_LARGE: Explained = Explained::new(
+    StatusCode::BAD_GATEWAY,
+    "too-large",
+    [
+        "The handset's answer is too large",
+        "The handset sent more than this page can show.",
+        "If it stays like this, tell whoever runs this site.",
+    ],
+);
+
+const OFFLINE: Explained = Explained::new(
+    StatusCode::SERVICE_UNAVAILABLE,
+    "handset-offline",
+    [
+        "The handset is offline",
+        "It is switched off, out of coverage, or its Everline agent is not running.",
+        "Switch it on or wait until it has coverage, then try again. It comes back by itself.",
+    ],
+);
+const SILENT: Explained = Explained::new(
+    StatusCode::GATEWAY_TIMEOUT,
+    "handset-silent",
+    [
+        "The handset does not answer",
+        "It is known to be connected, but did not answer in time. It may have just lost its coverage.",
+        "Try again in a minute.",
+    ],
+);
+const BROKE: Explained = Explained::new(
+    StatusCode::BAD_GATEWAY,
+    "handset-broke",
+    [
+        "The connection to the handset broke",
+        "The handset began to answer and then was gone.",
+        LOOK_FIRST,
+    ],
+);
+const NO_RESPONSE: Explained = Explained::new(
+    StatusCode::GATEWAY_TIMEOUT,
+    "response-timeout",
+    [
+        "The handset took too long",
+        "It took the request but did not answer it in time.",
+        LOOK_FIRST,
+    ],
+);
+const HANDSET_BUSY: Explained = Explained::new(
+    StatusCode::TOO_MANY_REQUESTS,
+    "handset-busy",
+    [
+        "The handset is busy",
+        "It is answering as many requests as it can.",
+        TRY_LATER,
+    ],
+);
+const GATEWAY_BUSY: Explained = Explained::new(
+    StatusCode::SERVICE_UNAVAILABLE,
+    "gateway-busy",
+    [
+        "Too much is going on",
+        "The gateway has more to do than it can take at this moment.",
+        TRY_LATER,
+    ],
+);
+const NO_SUCH_HOST: Explained = Explained::new(
+    StatusCode::BAD_GATEWAY,
+    "no-such-host",
+    [
+        "The gateway does not know this handset's address",
+        "The gateway serves other domains than the one that this web site is set to.",
+        "Tell whoever runs this site to look at its `domain` setting.",
+    ],
+);
+const GATEWAY_REFUSED: Explained = Explained::new(
+    StatusCode::BAD_GATEWAY,
+    "gateway-refused",
+    [
+        "The gateway did not take the request",
+        "It did not understand what this web site sent.",
+        "Tell whoever runs this site.",
+    ],
+);
+const REQUEST_TOO_LARGE: Explained = Explained::new(
+    StatusCode::PAYLOAD_TOO_LARGE,
+    "request-too-large",
+    [
+        "That is too large",
+        "The gateway does not pass on a request of this size.",
+        "Make it shorter and try again.",
+    ],
+);
 
 /// The rows of PROTOCOL 5.4; `None` for a slug that is not the gateway's.
 fn gateway_explains(slug: &str) -> Option<Explained> {
-    let (status, slug, title, happened, advice) = match slug {
-        "handset-offline" => (
-            503,
-            "handset-offline",
-            "The handset is offline",
-            "It is switched off, out of coverage, or its Everline agent is not running.",
-            "Switch it on or wait until it has coverage, then try again. It comes back by itself.",
-        ),
-        "handset-silent" => (
-            504,
-            "handset-silent",
-            "The handset does not answer",
-            "It is known to be connected, but did not answer in time. It may have just lost its coverage.",
-            "Try again in a minute.",
-        ),
-        "handset-broke" => (
-            502,
-            "handset-broke",
-            "The connection to the handset broke",
-            "The handset began to answer and then was gone.",
-            "Look whether it was done before you try again.",
-        ),
-        "response-timeout" => (
-            504,
-            "response-timeout",
-            "The handset took too long",
-            "It took the request but did not answer it in time.",
-            "Look whether it was done before you try again.",
-        ),
-        "handset-busy" => (
-            429,
-            "handset-busy",
-            "The handset is busy",
-            "It is answering as many requests as it can.",
-            TRY_LATER,
-        ),
-        "caller-limited" | "overloaded" | "draining" => (
-            503,
-            "gateway-busy",
-            "Too much is going on",
-            "The gateway has more to do than it can take at this moment.",
-            TRY_LATER,
-        ),
-        "no-such-host" => (
-            502,
-            "no-such-host",
-            "The gateway does not know this handset's address",
-            "The gateway serves other domains than the one that this web site is set to.",
-            "Tell whoever runs this site to look at its `domain` setting.",
-        ),
-        "bad-request" | "method-not-allowed" | "headers-too-large" | "request-timeout" => (
-            502,
-            "gateway-refused",
-            "The gateway did not take the request",
-            "It did not understand what this web site sent.",
-            "Tell whoever runs this site.",
-        ),
-        "too-large" => (
-            413,
-            "too-large",
-            "That is too large",
-            "The gateway does not pass on a request of this size.",
-            "Make it shorter and try again.",
-        ),
+    Some(match slug {
+        "handset-offline" => OFFLINE,
+        "handset-silent" => SILENT,
+        "handset-broke" => BROKE,
+        "response-timeout" => NO_RESPONSE,
+        "handset-busy" => HANDSET_BUSY,
+        "caller-limited" | "overloaded" | "draining" => GATEWAY_BUSY,
+        "no-such-host" => NO_SUCH_HOST,
+        "bad-request" | "method-not-allowed" | "headers-too-large" | "request-timeout" => {
+            GATEWAY_REFUSED
+        }
+        "too-large" => REQUEST_TOO_LARGE,
         _ => return None,
-    };
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
-    Some(Explained {
-        status,
-        title,
-        happened,
-        advice,
-        slug,
     })
 }

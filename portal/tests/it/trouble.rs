@@ -119,7 +119,7 @@ async fn r76_what_the_handset_says_is_told_in_its_words() {
         (409, 409, "The handset did not take it"),
         (500, 502, "Something went wrong in the handset"),
         (501, 501, "Something went wrong in the handset"),
-        (507, 507, "Something went wrong in the handset"),
+        (507, 507, "The handset is full"),
     ] {
         let said = json!({"type": "about:blank", "title": "Ay & <b>", "detail": "x".repeat(5_000), "status": status});
         site.handset.order(answer(

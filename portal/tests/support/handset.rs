@@ -199,7 +199,8 @@ impl MadeUp {
                 let (after, limit) = (number("after").unwrap_or(0), number("limit").unwrap_or(100));
                 let page: Vec<&Value> = items.iter().skip(after).take(limit).collect();
                 let end = after + page.len();
-                let next = (end < items.len()).then(|| end.to_string());
+                let next = (end < items.len())
+                    .then(|| format!("/{MSISDN}/{resource}?after={end}&limit={limit}"));
                 json_answer(StatusCode::OK, &json!({resource: page, "next": next}))
             }
             ("GET", Some(id)) => match self
