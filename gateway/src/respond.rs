@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use everline_protocol::{Msisdn, RequestId};
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, UPGRADE};
-use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::fields::X_REQUEST_ID;
@@ -189,7 +189,7 @@ pub fn with_answer(
     gate: Option<Rc<Gate>>,
 ) -> Response<ResponseBody> {
     let (mut head, body) = answer.into_parts();
-    name(&mut head.headers, &flight);
+    name(&mut head.headers, &flight.request_id);
     let body = ResponseBody {
         content: Content::Handset(Box::new(body)),
         flight: Some(flight),
@@ -206,7 +206,7 @@ pub fn with_switch(
     gate: Option<Rc<Gate>>,
 ) -> Response<ResponseBody> {
     let (mut head, ()) = answer.into_parts();
-    name(&mut head.headers, flight);
+    name(&mut head.headers, &flight.request_id);
     head.headers
         .insert(CONNECTION, HeaderValue::from_static("upgrade"));
     head.headers.insert(UPGRADE, protocol);
@@ -229,7 +229,7 @@ pub fn with_problem(
 ) -> Response<ResponseBody> {
     flight.failed(problem);
     let (mut fields, text) = problem_parts(problem, flight.request_id());
-    name(&mut fields, &flight);
+    name(&mut fields, &flight.request_id);
     let text = (!is_head_method).then_some(text);
     let mut response = Response::new(ResponseBody {
         content: Content::Ours(text),
@@ -243,7 +243,8 @@ pub fn with_problem(
 
 /// A problem as bytes on the wire, for a caller whose connection never reached HTTP.
 pub fn problem_on_the_wire(problem: &Problem, request_id: &str) -> Vec<u8> {
-    let (fields, text) = problem_parts(problem, request_id);
+    let (mut fields, text) = problem_parts(problem, request_id);
+    name(&mut fields, request_id);
     let status = problem.row().status;
     let mut wire = format!("HTTP/1.1 {} {}\r\n", status.as_str(), reason(status)).into_bytes();
     for (name, value) in &fields {
@@ -283,15 +284,10 @@ fn reason(status: StatusCode) -> &'static str {
 }
 
 /// Every response says which request it answers.
-fn name(fields: &mut HeaderMap, flight: &Flight) {
-    if let Ok(id) = HeaderValue::from_str(&flight.request_id) {
+fn name(fields: &mut HeaderMap, request_id: &str) {
+    if let Ok(id) = HeaderValue::from_str(request_id) {
         fields.insert(X_REQUEST_ID, id);
     }
-}
-
-/// Whether a response may carry the fields of one hop: HTTP/2 has none.
-pub fn has_hops(version: Version) -> bool {
-    version < Version::HTTP_2
 }
 
 impl Body for ResponseBody {
