@@ -101,10 +101,11 @@ impl<H: BuildHasher> Attempts<H> {
             IpAddr::V4(address) => u64::from(address.to_bits()),
             IpAddr::V6(address) => (address.to_bits() >> 64) as u64,
         };
-        let place = |hash: u64| (hash % PLACES as u64) as usize;
+        // Sources have the lower half of the table and handsets the upper one: the two never share a place.
+        let place = |hash: u64| (hash % (PLACES as u64 / 2)) as usize;
         [
-            place(self.hasher.hash_one(("source", network))),
-            place(self.hasher.hash_one(("handset", handset))),
+            place(self.hasher.hash_one(network)),
+            PLACES / 2 + place(self.hasher.hash_one(handset)),
         ]
     }
 }

@@ -1,11 +1,15 @@
 //! What other sites, odd contacts, huge forms and stubborn connections can't do.
 
+use std::sync::Arc;
+
 use http::{Method, StatusCode, header};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 
 use crate::browser::Site;
+use crate::handset::Order;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -165,6 +169,25 @@ async fn a_form_over_the_limit_is_refused() {
         .await;
     assert_eq!(reply.status, StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(site.handset.seen().len(), 0);
+}
+
+#[tokio::test]
+async fn more_requests_than_it_can_answer_are_told_so_and_the_portal_stays_healthy() {
+    let site = Site::configured("[limits]\nrequests_max = 1").await;
+    let mut alice = site.alice().await;
+    let told = Arc::new(Notify::new());
+    site.handset.order(Some(Order::WaitFor(Arc::clone(&told))));
+    let mut patient = alice.clone();
+    let patient = tokio::spawn(async move { patient.get("/contacts").await });
+    site.handset.saw(1).await;
+    let page = alice.get("/").await;
+    assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(page.headers[header::RETRY_AFTER], "2");
+    page.says(&["Too much is going on"]);
+    assert_eq!(alice.get("/healthz").await.status, StatusCode::OK);
+    told.notify_one();
+    assert_eq!(patient.await.expect("answered").status, StatusCode::OK);
+    assert_eq!(alice.get("/").await.status, StatusCode::OK);
 }
 
 #[tokio::test]

@@ -277,3 +277,41 @@ async fn the_cookie_is_hard_to_steal_and_new_at_every_sign_in() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_source_is_what_the_trusted_proxy_says_and_nothing_that_a_caller_writes() {
+    for (config, other_source) in [
+        ("trust_proxy = true", StatusCode::UNAUTHORIZED),
+        ("trust_proxy = false", StatusCode::TOO_MANY_REQUESTS),
+    ] {
+        let site = Site::configured(&format!("{config}\n[session]\nsign_ins_per_minute = 2")).await;
+        site.handset.order(Some(Order::Answer(
+            StatusCode::UNAUTHORIZED,
+            vec![],
+            String::new(),
+        )));
+        let attempt = async |source, msisdn| {
+            let mut browser = site.browser();
+            browser.forwarded_for = Some(source);
+            let typed = [("msisdn", msisdn), ("user", "alice"), ("password", "guess")];
+            browser.sign_in(&typed).await.status
+        };
+        assert_eq!(
+            attempt("203.0.113.1, 192.0.2.1", "34600000001").await,
+            StatusCode::UNAUTHORIZED
+        );
+        assert_eq!(
+            attempt("203.0.113.2, 192.0.2.1", "34600000002").await,
+            StatusCode::UNAUTHORIZED
+        );
+        assert_eq!(
+            attempt("203.0.113.3, 192.0.2.1", "34600000003").await,
+            StatusCode::TOO_MANY_REQUESTS
+        );
+        assert_eq!(
+            attempt("203.0.113.1, 192.0.2.2", "34600000004").await,
+            other_source,
+            "{config}"
+        );
+    }
+}

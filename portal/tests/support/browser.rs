@@ -107,6 +107,7 @@ impl Site {
             client,
             address: self.address,
             cookies: BTreeMap::new(),
+            forwarded_for: None,
         }
     }
 
@@ -131,6 +132,8 @@ pub(crate) struct Browser {
     client: Client<HttpConnector, Full<Bytes>>,
     address: SocketAddr,
     pub(crate) cookies: BTreeMap<String, String>,
+    /// What a proxy would write.
+    pub(crate) forwarded_for: Option<&'static str>,
 }
 
 /// What came back.
@@ -176,6 +179,9 @@ impl Browser {
             .uri(format!("http://{}{target}", self.address));
         if !cookies.is_empty() {
             request = request.header(header::COOKIE, cookies.join("; "));
+        }
+        if let Some(forwarded_for) = self.forwarded_for {
+            request = request.header("x-forwarded-for", forwarded_for);
         }
         if !kind.is_empty() {
             request = request.header(header::CONTENT_TYPE, kind);
