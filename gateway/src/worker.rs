@@ -7,15 +7,20 @@ use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::{LocalSet, spawn_local};
+use tokio::time::sleep;
 
 use crate::carry::Carrier;
 use crate::meters::Meters;
 use crate::shared::Shared;
 use crate::stream::Listener;
 use crate::{data_channel, ingress};
+
+/// How often a worker that has ended looks whether the others have.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A worker's listeners: non-blocking, with `SO_REUSEPORT` if there are several workers.
 #[derive(Debug)]
@@ -58,8 +63,19 @@ async fn serve(
         Arc::clone(&shared),
         Rc::clone(&meters),
     ));
-    let carrier = Rc::new(Carrier::new(shared, meters));
+    let mut stopped = stop.clone();
+    let time_is_over = spawn_local(async move {
+        // An error is a sender that is gone, which says the same.
+        let _ = stopped.wait_for(|stop| *stop).await;
+        sleep(finish).await;
+    });
+    let carrier = Rc::new(Carrier::new(Arc::clone(&shared), meters));
     let left = ingress::accept(callers, carrier, stop, finish).await;
+    // The data port is common to all workers: the kernel may bring a handset here whose request another one carries.
+    tokio::select! {
+        () = nothing_in_flight(&shared) => {}
+        _ = time_is_over => {}
+    }
     data_port.abort();
     if left > 0 {
         tracing::warn!(
@@ -69,4 +85,10 @@ async fn serve(
         );
     }
     Ok(())
+}
+
+async fn nothing_in_flight(shared: &Shared) {
+    while shared.limits.in_flight() > 0 {
+        sleep(LOOK_EVERY).await;
+    }
 }
