@@ -169,7 +169,7 @@ for (const way of ways) {
     test('R76 what is not there yet, and what will never be, are pages', () =>
       visit(way, async (page, look) => {
         await page.goto('/notes');
-        await heading(page, 'Notes is not available yet');
+        await heading(page, 'Notes: not available yet');
         await look('not-yet');
         await page.goto('/nowhere/at/all');
         await heading(page, 'Nothing here');

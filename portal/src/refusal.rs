@@ -105,7 +105,7 @@ impl Portal {
                 let rest = html! {
                     p { "This part of the portal is not there yet. The handset has not been asked for anything." }
                 };
-                let title = format!("{} is not available yet", entry.title);
+                let title = format!("{}: not available yet", entry.title);
                 let main =
                     html! { (back("/", "Main page")) (notice("", entry.icon, &title, &rest)) };
                 Page::new(title, viewer, main)

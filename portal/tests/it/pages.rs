@@ -363,8 +363,8 @@ async fn what_leads_nowhere_is_a_page() {
     let site = Site::start().await;
     let mut browser = site.browser();
     for (target, words) in [
-        ("/notes", "Notes is not available yet"),
-        ("/send-sms", "Send SMS is not available yet"),
+        ("/notes", "Notes: not available yet"),
+        ("/send-sms", "Send SMS: not available yet"),
         ("/nothing", "Nothing here"),
         ("/contacts/a/b/c", "Nothing here"),
         ("/assets/none.js", "Nothing here"),
