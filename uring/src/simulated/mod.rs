@@ -148,6 +148,11 @@ impl SimulatedRing {
         self.pool.told()
     }
 
+    /// Buffers that neither the owner nor an untold completion holds.
+    pub fn idle_buffers(&self) -> u32 {
+        self.pool.idle()
+    }
+
     /// Sockets that are open or being connected.
     pub fn in_use(&self) -> u32 {
         self.table.in_use(Use::Open) + self.table.in_use(Use::Connecting)

@@ -141,8 +141,8 @@ impl Pool {
         }
     }
 
-    pub(super) fn has_idle(&self) -> bool {
-        !self.idle.is_empty()
+    pub(super) fn idle(&self) -> u32 {
+        self.idle.len() as u32
     }
 
     /// Takes an idle buffer and lets `fill` write into it; it returns the length, or `None` to leave the buffer idle.

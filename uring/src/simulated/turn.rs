@@ -243,7 +243,7 @@ impl SimulatedRing {
     }
 
     fn run_receive(&mut self, socket: SocketKey, connection: PeerId) -> Option<Operation> {
-        if !self.pool.has_idle() {
+        if self.pool.idle() == 0 {
             return Some(Operation::Receive(socket));
         }
         let mut net = self.net.lock();
