@@ -48,7 +48,7 @@ pub enum StartError {
     #[error("io_uring: {0}")]
     Ring(#[from] RingError),
     /// The keys can't be read.
-    #[error(transparent)]
+    #[error("auth.jwks_file: {0}")]
     Keys(#[from] KeySetError),
     /// A port can't be listened on.
     #[error("cannot listen on {listen} ([{section}]): {error}")]

@@ -6,13 +6,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use everline_gateway::config::Config;
 use everline_gateway::config_file::{self, ConfigErrors};
 use everline_gateway::gateway::{Gateway, Sizes, StartError};
 use everline_gateway::machine::Machine;
-use everline_gateway::registration::{KeySetError, Verifier, lab};
+use everline_gateway::registration::{Verifier, lab};
 use everline_protocol::Msisdn;
 use tracing_subscriber::EnvFilter;
 
@@ -98,7 +97,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Nothing is left to tell if stderr is closed.
-            let _ = writeln!(std::io::stderr(), "{error:#}");
+            let _ = writeln!(std::io::stderr(), "{error}");
             exit_code(&error)
         }
     }
@@ -112,7 +111,6 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
         _ => {}
     }
     let ours = error.is::<ConfigErrors>()
-        || error.is::<KeySetError>()
         || error.is::<lab::LabError>()
         || error.is::<Usage>();
     ExitCode::from(if ours { 2 } else { 1 })
@@ -136,7 +134,8 @@ fn run(args: &ConfigArgs) -> anyhow::Result<()> {
 }
 
 fn log_to_stderr(config: &Config) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&config.log.filter).context("log.filter")?;
+    let filter = EnvFilter::try_new(&config.log.filter)
+        .map_err(|error| Usage(format!("log.filter: {error}")))?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
@@ -154,7 +153,7 @@ fn log_to_stderr(config: &Config) -> anyhow::Result<()> {
 fn check(args: &ConfigArgs) -> anyhow::Result<()> {
     let machine = Machine::probe();
     let config = config_file::read(&args.config, &machine)?;
-    Verifier::from_config(&config.auth)?;
+    Verifier::from_config(&config.auth).map_err(StartError::Keys)?;
     let sizes = Sizes::of(&config, &machine);
     let mut out = std::io::stdout().lock();
     writeln!(out, "ok")?;
