@@ -3,10 +3,14 @@
 //! `relay` makes it and sends on it; `idle_channels` keeps it between two requests. Dropping it closes the connection.
 
 use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::client::conn::http1::{self, SendRequest};
+use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::task::JoinHandle;
 
 use crate::request_body::RequestBody;
@@ -36,14 +40,17 @@ impl Channel {
         let (sender, connection) = http1::Builder::new()
             .max_headers(HEADERS_MAX)
             .max_buf_size(BUFFER_BYTES_MAX)
-            .handshake(stream)
+            .handshake(HandsetIo {
+                stream,
+                deaf: false,
+            })
             .await?;
         let upgrading = Rc::new(Cell::new(false));
         let wanted = Rc::clone(&upgrading);
         // How the connection ends is told to whoever has a request on it; an idle one may end in silence.
         let task = tokio::task::spawn_local(async move {
             let parts = connection.without_shutdown().await.ok()?;
-            let mut stream = parts.io;
+            let mut stream = parts.io.stream;
             stream.unread(parts.read_buf);
             wanted.get().then_some(stream)
         });
@@ -81,5 +88,81 @@ struct Connection(JoinHandle<Option<Stream>>);
 impl Drop for Connection {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+/// The handset's connection as hyper reads and writes it: a handset that closes while it is still being sent a request
+/// has often answered it already (PROTOCOL 5.2), and hyper would drop that answer at the first write that fails.
+struct HandsetIo {
+    stream: Stream,
+    // The handset takes no more of the request: the rest of it goes nowhere, and the read side says how it ends.
+    deaf: bool,
+}
+
+impl HandsetIo {
+    fn written(
+        &mut self,
+        written: Poll<io::Result<usize>>,
+        offered: usize,
+    ) -> Poll<io::Result<usize>> {
+        match written {
+            Poll::Ready(Err(error))
+                if error.kind() != io::ErrorKind::TimedOut
+                    && self.stream.meter().has_sent_of_message() =>
+            {
+                self.deaf = true;
+                Poll::Ready(Ok(offered))
+            }
+            other => other,
+        }
+    }
+}
+
+impl Read for HandsetIo {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl Write for HandsetIo {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.deaf {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.written(written, bytes.len())
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let offered = slices.iter().map(|slice| slice.len()).sum();
+        if self.deaf {
+            return Poll::Ready(Ok(offered));
+        }
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.written(written, offered)
     }
 }

@@ -287,7 +287,8 @@ async fn speak_http2(
                 return;
             }
             _ = stop.wait_for(|stop| *stop), if !stopping => stopping = true,
-            () = sleep(caller.activity.idle_left(rules.header_timeout)) => {
+            () = sleep(caller.activity.idle_left(rules.header_timeout).min(rules.write_timeout)) => {
+                caller.activity.give_up_stalled(rules.write_timeout);
                 stopping = stopping || caller.activity.idle_left(rules.header_timeout).is_zero();
             }
         }

@@ -168,7 +168,8 @@ pub async fn exchange(
     terms: Terms<'_>,
     interim: Interim<'_>,
 ) -> Result<Answer, Failure> {
-    let (received, sent) = (channel.meter.received(), channel.meter.sent());
+    let received = channel.meter.received();
+    channel.meter.begin_message();
     let last = terms.place.linger_s() == 0;
     let mut request = outgoing.request(last, terms.reused);
     if outgoing.upgrade.is_some() {
@@ -194,7 +195,7 @@ pub async fn exchange(
             .map_err(Failure::Problem),
         Some(Err(error)) => {
             let unseen = channel.meter.received() == received;
-            let unsent = error.message().is_some() || channel.meter.sent() == sent;
+            let unsent = error.message().is_some() || !channel.meter.has_sent_of_message();
             Err(failed(
                 error.error(),
                 outgoing,

@@ -2,9 +2,9 @@
 //!
 //! Called by `ingress` with what `carry` came back with. It knows the one form that problems have (RFC 9457).
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -23,10 +23,11 @@ use crate::response_body::{BrokeOff, Download};
 use crate::store::StoreHandle;
 
 /// Whether a caller's connection has requests in flight, and since when it has none.
-#[derive(Debug)]
 pub struct Activity {
     active: Cell<usize>,
     idle_since: Cell<Instant>,
+    // HTTP/2 only: a caller that takes nothing of one stream does not stall the socket, where it would be noticed.
+    transfers: RefCell<Vec<Weak<Transfer>>>,
 }
 
 impl Default for Activity {
@@ -34,6 +35,7 @@ impl Default for Activity {
         Self {
             active: Cell::new(0),
             idle_since: Cell::new(Instant::now()),
+            transfers: RefCell::default(),
         }
     }
 }
@@ -51,6 +53,27 @@ impl Activity {
         } else {
             limit
         }
+    }
+}
+
+impl Activity {
+    /// Gives up the responses of which the caller has taken nothing for `write_timeout`: their data channels are closed
+    /// and their places given back. The caller is told when it asks for more.
+    pub fn give_up_stalled(&self, write_timeout: Duration) {
+        self.transfers.borrow_mut().retain(|transfer| {
+            let Some(transfer) = transfer.upgrade() else {
+                return false;
+            };
+            let stalled = transfer
+                .given
+                .get()
+                .is_some_and(|since| since.elapsed() >= write_timeout);
+            if stalled {
+                drop(transfer.download.take());
+                drop(transfer.flight.take());
+            }
+            !stalled
+        });
     }
 }
 
@@ -173,13 +196,22 @@ impl Drop for Flight {
 /// A response's body, with its request's account.
 pub struct ResponseBody {
     content: Content,
-    flight: Option<Flight>,
+    // Of an answer of ours: the request is in flight until its last byte is hyper's.
+    _flight: Option<Flight>,
     gate: Option<Rc<Gate>>,
 }
 
 enum Content {
-    Handset(Box<Download>),
+    Handset(Rc<Transfer>),
     Ours(Option<Bytes>),
+}
+
+/// A handset's response on its way to the caller. Its parts are gone once it was given up.
+struct Transfer {
+    download: RefCell<Option<Download>>,
+    flight: RefCell<Option<Flight>>,
+    // Since when hyper has something of it that it has not come back from; `None` while the handset is waited for.
+    given: Cell<Option<Instant>>,
 }
 
 /// The handset's response. `gate`: of the caller's connection, if that speaks HTTP/1.
@@ -188,14 +220,29 @@ pub fn with_answer(
     flight: Flight,
     gate: Option<Rc<Gate>>,
 ) -> Response<ResponseBody> {
-    let (mut head, body) = answer.into_parts();
+    let (mut head, download) = answer.into_parts();
     name(&mut head.headers, &flight.request_id);
-    let body = ResponseBody {
-        content: Content::Handset(Box::new(body)),
-        flight: Some(flight),
-        gate,
-    };
-    Response::from_parts(head, body)
+    let activity = Rc::clone(&flight.activity);
+    let transfer = Rc::new(Transfer {
+        download: RefCell::new(Some(download)),
+        flight: RefCell::new(Some(flight)),
+        given: Cell::new(Some(Instant::now())),
+    });
+    if gate.is_none() {
+        activity
+            .transfers
+            .borrow_mut()
+            .push(Rc::downgrade(&transfer));
+    }
+    let content = Content::Handset(transfer);
+    Response::from_parts(
+        head,
+        ResponseBody {
+            content,
+            _flight: None,
+            gate,
+        },
+    )
 }
 
 /// `101 Switching Protocols`, as the handset gave it; the flight stays with whoever copies the bytes from then on.
@@ -214,7 +261,7 @@ pub fn with_switch(
         head,
         ResponseBody {
             content: Content::Ours(None),
-            flight: None,
+            _flight: None,
             gate,
         },
     )
@@ -233,7 +280,7 @@ pub fn with_problem(
     let text = (!is_head_method).then_some(text);
     let mut response = Response::new(ResponseBody {
         content: Content::Ours(text),
-        flight: Some(flight),
+        _flight: Some(flight),
         gate,
     });
     *response.status_mut() = problem.row().status;
@@ -299,40 +346,68 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokeOff>>> {
         match &mut self.content {
-            Content::Handset(download) => Pin::new(&mut **download).poll_frame(cx),
+            Content::Handset(transfer) => {
+                let polled = match transfer.download.borrow_mut().as_mut() {
+                    Some(download) => Pin::new(download).poll_frame(cx),
+                    None => Poll::Ready(Some(Err(BrokeOff))),
+                };
+                transfer.given.set(polled.is_ready().then(Instant::now));
+                polled
+            }
             Content::Ours(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.content {
-            Content::Handset(download) => download.is_end_stream(),
+            Content::Handset(transfer) => transfer
+                .download
+                .borrow()
+                .as_ref()
+                .is_some_and(Body::is_end_stream),
             Content::Ours(text) => text.is_none(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
-            Content::Handset(download) => download.size_hint(),
+            Content::Handset(transfer) => transfer
+                .download
+                .borrow()
+                .as_ref()
+                .map(Body::size_hint)
+                .unwrap_or_default(),
             Content::Ours(text) => SizeHint::with_exact(text.as_ref().map_or(0, Bytes::len) as u64),
         }
     }
 }
 
+impl Transfer {
+    /// Settles the account; `true` if the response broke off.
+    fn settle(&self) -> bool {
+        let download = self.download.borrow();
+        let mut flight = self.flight.borrow_mut();
+        let (Some(download), Some(flight)) = (download.as_ref(), flight.as_mut()) else {
+            return false;
+        };
+        if download.is_ended() {
+            flight.answered();
+        } else if download.is_broken() {
+            flight.failed(&Problem::HandsetBroke("inside the response's body"));
+            return true;
+        }
+        false
+    }
+}
+
 impl Drop for ResponseBody {
     fn drop(&mut self) {
-        if let (Content::Handset(download), Some(flight)) = (&self.content, &mut self.flight) {
-            if download.is_ended() {
-                flight.answered();
-            } else if download.is_broken() {
-                // The caller has the head already: all that is left is to break the connection under the body.
-                flight.failed(&Problem::HandsetBroke("inside the response's body"));
-                if let Some(gate) = &self.gate {
-                    gate.broke_off();
-                }
-            }
-        }
+        let broke = matches!(&self.content, Content::Handset(transfer) if transfer.settle());
         if let Some(gate) = &self.gate {
+            if broke {
+                // The caller has the head already: all that is left is to break its connection under the body.
+                gate.broke_off();
+            }
             gate.served();
         }
     }

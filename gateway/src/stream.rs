@@ -93,6 +93,7 @@ fn is_the_peers(error: &io::Error) -> bool {
 pub struct Meter {
     received: Cell<u64>,
     sent: Cell<u64>,
+    mark: Cell<u64>,
 }
 
 impl Meter {
@@ -104,6 +105,16 @@ impl Meter {
     /// Bytes that the kernel took.
     pub fn sent(&self) -> u64 {
         self.sent.get()
+    }
+
+    /// A message begins with the next byte that is sent.
+    pub fn begin_message(&self) {
+        self.mark.set(self.sent.get());
+    }
+
+    /// Whether a byte of the message was sent.
+    pub fn has_sent_of_message(&self) -> bool {
+        self.sent.get() > self.mark.get()
     }
 }
 

@@ -13,7 +13,7 @@ use fake_shard::{Gateway, Wire, field, status};
 
 const HOST: &str = "Host: 34600000001.localhost\r\n";
 /// More than all the sockets' buffers on the way can hold together, by far.
-const FLOOD: usize = 256 << 20;
+const FLOOD: usize = 96 << 20;
 /// What the sockets' buffers and the gateway may take before the other end has read a byte (Linux grows a socket's
 /// buffers to 6 MB and 4 MB; there are two connections).
 const UNDER_WAY_MAX: usize = 40 << 20;
@@ -212,6 +212,25 @@ fn a_response_may_end_before_the_request_does() {
         shared.limits.in_flight() == 0
     });
     caller.read_end();
+}
+
+#[test]
+fn a_response_counts_even_if_the_handset_closes_on_the_request_behind_it() {
+    let (_gateway, mut caller, mut handset, _) = under_way(&format!(
+        "PUT / HTTP/1.1\r\n{HOST}Content-Length: {FLOOD}\r\n\r\n"
+    ));
+    let flood = std::thread::spawn({
+        let mut body = caller.socket.try_clone().unwrap();
+        // The gateway closes before all of it is sent.
+        move || std::io::Write::write_all(&mut body, &vec![b'x'; FLOOD]).is_err()
+    });
+    handset.read_until("x");
+    handset.send("HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno");
+    // Closed with bytes unread, so the gateway's next write meets a reset.
+    drop(handset);
+    let (head, body) = caller.read_message();
+    assert_eq!((status(&head), body.as_str()), (403, "no"));
+    assert!(flood.join().unwrap());
 }
 
 #[test]
