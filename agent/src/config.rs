@@ -1,6 +1,6 @@
 //! What the owner said, checked: every value here is in range and goes with every other.
 //!
-//! [`file`] reads the TOML and reports all errors at once; everyone else sees only these structs, nested by layer.
+//! [`mod@file`] reads the TOML and reports all errors at once; everyone else sees only these structs, nested by layer.
 
 mod check;
 pub mod file;

@@ -62,6 +62,8 @@ impl Ready {
                 let stream = tokio::io::join(Cursor::new(first).chain(read), write);
                 match builtin.serve(stream).await {
                     Ok(stream) => close(stream).await,
+                    // Idle for the linger: as it should end.
+                    Err(error) if error.is_timeout() => {}
                     Err(error) => tracing::debug!(%error, "a data channel ended early"),
                 }
             }

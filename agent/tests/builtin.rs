@@ -251,6 +251,7 @@ async fn r17_what_is_not_there_is_told_in_one_form() {
         ("GET /notes", "", "", 404, "not-found", ""),
         ("GET /contacts/", "", "", 404, "not-found", ""),
         ("GET /contacts/x", "", "", 404, "not-found", ""),
+        ("GET /contacts/%FF%00", "", "", 404, "not-found", ""),
         ("GET /contacts/01", "", "", 404, "not-found", ""),
         (
             "GET /contacts/99999999999999999999",

@@ -159,6 +159,21 @@ async fn r10_a_lost_connection_is_made_anew() {
 }
 
 #[tokio::test]
+async fn r10_a_gateway_that_falls_silent_is_left() {
+    let gateway = Gateway::start().await;
+    let agent = Agent::start(&[&gateway], &format!("answer_timeout_ms = 100\n{OPEN}"));
+    // Of no answer to CONNECT, and of no KEEPALIVE long after one was due.
+    let mut unanswered = gateway.accept().await;
+    assert!(unanswered.line().await.is_some());
+    assert_eq!(unanswered.line().await, None);
+    let mut quiet = gateway.accept().await;
+    quiet.register(1).await;
+    assert_eq!(quiet.line().await, None);
+    let _signaling = gateway.registered().await;
+    assert_eq!(agent.log().matches("fell silent").count(), 2);
+}
+
+#[tokio::test]
 async fn r10_a_gateway_that_breaks_the_protocol_is_left_and_tried_again() {
     let gateway = Gateway::start().await;
     let agent = Agent::start(&[&gateway], OPEN);

@@ -1,4 +1,4 @@
-//! Reads the configuration file: TOML to a file struct, all errors at once with key and line. [`super::check`] goes on.
+//! Reads the configuration file: TOML to a file struct, all errors at once with key and line. `check` goes on.
 //!
 //! `agent.example.toml` documents every key; a test holds the two against each other.
 

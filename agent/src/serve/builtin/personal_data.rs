@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
@@ -92,11 +92,11 @@ async fn list(
 async fn show(
     State(collection): Shared,
     headers: HeaderMap,
-    Path(id): Path<String>,
+    uri: Uri,
 ) -> Result<Response, Problem> {
     let resource = collection.resource;
     let format = wanted(&headers)?;
-    let id = item_id(resource, &id)?;
+    let id = item_id(resource, &uri)?;
     let stored = collection
         .store
         .run(move |db| db.item(resource, id))
@@ -135,9 +135,9 @@ async fn add(State(collection): Shared, request: Request) -> Result<Response, Pr
 }
 
 /// R30.
-async fn delete(State(collection): Shared, Path(id): Path<String>) -> Result<Response, Problem> {
+async fn delete(State(collection): Shared, uri: Uri) -> Result<Response, Problem> {
     let resource = collection.resource;
-    let id = item_id(resource, &id)?;
+    let id = item_id(resource, &uri)?;
     match collection
         .store
         .run(move |db| db.delete(resource, id))
@@ -177,8 +177,9 @@ fn one(resource: &Resource, stored: &Stored, format: Format) -> Vec<u8> {
     }
 }
 
-/// Ids are the store's positive integers; any other segment names nothing.
-fn item_id(resource: &Resource, segment: &str) -> Result<i64, Problem> {
+/// The id in the path's last segment. Ids are the store's positive integers; anything else names nothing.
+fn item_id(resource: &Resource, uri: &Uri) -> Result<i64, Problem> {
+    let segment = uri.path().rsplit('/').next().unwrap_or_default();
     let digits = segment.bytes().all(|b| b.is_ascii_digit()) && !segment.starts_with('0');
     let id = segment.parse().ok().filter(|_| digits);
     id.ok_or_else(|| no_such_item(resource))
