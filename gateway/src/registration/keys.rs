@@ -27,7 +27,7 @@ const COORDINATE_BYTES: usize = 32;
 
 /// The algorithms of PROTOCOL 3.1. There is no `none` to be chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Algorithm {
+pub(super) enum Algorithm {
     /// Ed25519.
     EdDsa,
     /// ECDSA on P-256 with SHA-256.
@@ -40,7 +40,7 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// Its name in a token's header and in a key's `alg`; `None` for any other, `none` first of all.
-    pub fn parse(name: &str) -> Option<Self> {
+    pub(super) fn parse(name: &str) -> Option<Self> {
         match name {
             "EdDSA" => Some(Self::EdDsa),
             "ES256" => Some(Self::Es256),
@@ -51,7 +51,7 @@ impl Algorithm {
     }
 
     /// The inverse of [`Algorithm::parse`].
-    pub fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::EdDsa => "EdDSA",
             Self::Es256 => "ES256",
@@ -70,7 +70,7 @@ pub(super) struct Key {
 
 enum Material {
     Public(ParsedPublicKey),
-    Secret(hmac::Key),
+    Secret(Box<hmac::Key>),
 }
 
 impl Key {
@@ -308,7 +308,10 @@ impl Jwk {
                         secret.len()
                     ));
                 }
-                Ok(Material::Secret(hmac::Key::new(hmac::HMAC_SHA256, &secret)))
+                Ok(Material::Secret(Box::new(hmac::Key::new(
+                    hmac::HMAC_SHA256,
+                    &secret,
+                ))))
             }
         }
     }

@@ -10,7 +10,7 @@ use everline_uring::{Errno, Lease, SocketKey, Sockets};
 use super::clock::Clock;
 use super::counters::Cause;
 use super::slots::{Slot, Stage, whole_seconds};
-use super::{ACCEPT_PAUSE, LEAVE_MAX, STALL_MAX, Shard, Starved};
+use super::{ACCEPT_PAUSE, Again, LEAVE_MAX, STALL_MAX, Shard};
 use crate::proxy_header::{ProxyHeader, ProxyStep};
 
 /// Linux's numbers, the same on every architecture that io_uring runs on here.
@@ -96,7 +96,7 @@ impl<S: Sockets, C: Clock> Shard<S, C> {
                 self.close_if_done(socket);
             }
             Err(Errno(errno::EINTR | errno::ECANCELED | errno::ENOBUFS)) => {
-                self.starved.push(Starved::Receive(socket));
+                self.again.push(Again::Receive(socket));
             }
             Err(_) => {
                 slot.receiving = false;
@@ -110,28 +110,26 @@ impl<S: Sockets, C: Clock> Shard<S, C> {
         let Some(slot) = self.slots.get_mut(socket) else {
             return self.sockets.release(lease);
         };
+        let mut malformed = false;
         let mut bytes = self.sockets.bytes(&lease);
         if bytes.is_empty() {
             self.sockets.release(lease);
             return self.broke(socket, Cause::Closed);
         }
         if slot.stage == Stage::ProxyHeader {
-            bytes = match self
-                .proxy_headers
-                .get_mut(&socket.slot)
-                .map(|header| header.input(bytes))
-            {
-                Some(ProxyStep::Done { used, .. }) => {
+            let header = self.proxy_headers.entry(socket.slot).or_default();
+            match header.input(bytes) {
+                ProxyStep::Done { used, .. } => {
+                    bytes = bytes.get(used..).unwrap_or_default();
                     self.proxy_headers.remove(&socket.slot);
                     slot.stage = Stage::Open;
-                    bytes.get(used..).unwrap_or_default()
                 }
-                Some(ProxyStep::More) => &[],
-                Some(ProxyStep::Malformed) | None => {
-                    self.sockets.release(lease);
-                    return self.leave(socket, Cause::BadProxyHeader);
+                ProxyStep::More => bytes = &[],
+                ProxyStep::Malformed => {
+                    bytes = &[];
+                    malformed = true;
                 }
-            };
+            }
         }
         let fed = slot.stage == Stage::Open && !bytes.is_empty();
         if fed {
@@ -142,6 +140,8 @@ impl<S: Sockets, C: Clock> Shard<S, C> {
         self.sockets.release(lease);
         if fed {
             self.follow(socket);
+        } else if malformed {
+            self.leave(socket, Cause::BadProxyHeader);
         }
         if self.slots.get(socket).is_some() {
             self.sockets.receive(socket);
@@ -178,7 +178,8 @@ impl<S: Sockets, C: Clock> Shard<S, C> {
         };
         outbox.in_flight = self.sockets.send(socket, &outbox.bytes);
         if outbox.in_flight == 0 {
-            self.starved.push(Starved::Send(socket));
+            // The ring knows no such socket any more.
+            self.broke(socket, Cause::Reset);
         }
     }
 
@@ -190,19 +191,27 @@ impl<S: Sockets, C: Clock> Shard<S, C> {
         match result {
             Ok(count) => {
                 let all = outbox.taken(count as usize);
+                let leaving = self
+                    .slots
+                    .get(socket)
+                    .is_some_and(|slot| slot.stage == Stage::Leaving);
+                if count > 0 && !leaving {
+                    // It reads, if slowly; what waits for it is bounded.
+                    outbox.deadline = None;
+                }
                 if !all {
                     return self.stall(socket);
                 }
                 if !outbox.is_empty() {
                     return self.send(socket);
                 }
-                if let Some(slot) = self.slots.get_mut(socket)
-                    && slot.stage != Stage::Leaving
-                {
-                    slot.outbox = None;
-                    self.outboxes.give_back(id);
+                if leaving {
+                    return self.close_if_done(socket);
                 }
-                self.close_if_done(socket);
+                self.outboxes.give_back(id);
+                if let Some(slot) = self.slots.get_mut(socket) {
+                    slot.outbox = None;
+                }
             }
             Err(Errno(errno::EAGAIN | errno::ENOBUFS)) => {
                 outbox.in_flight = 0;
@@ -210,7 +219,7 @@ impl<S: Sockets, C: Clock> Shard<S, C> {
             }
             Err(Errno(errno::EINTR | errno::ECANCELED)) => {
                 outbox.in_flight = 0;
-                self.starved.push(Starved::Send(socket));
+                self.again.push(Again::Send(socket));
             }
             Err(_) => {
                 outbox.in_flight = 0;
@@ -242,15 +251,15 @@ impl<S: Sockets, C: Clock> Shard<S, C> {
         }
     }
 
-    /// Asks again for what found no buffer.
-    pub(super) fn feed_starved(&mut self) {
-        for starved in std::mem::take(&mut self.starved) {
-            match starved {
-                Starved::Receive(socket) if self.slots.get(socket).is_some() => {
+    /// Asks again for what was interrupted.
+    pub(super) fn ask_again(&mut self) {
+        for operation in std::mem::take(&mut self.again) {
+            match operation {
+                Again::Receive(socket) if self.slots.get(socket).is_some() => {
                     self.sockets.receive(socket);
                 }
-                Starved::Send(socket) => self.send(socket),
-                Starved::Receive(_) => {}
+                Again::Send(socket) => self.send(socket),
+                Again::Receive(_) => {}
             }
         }
     }

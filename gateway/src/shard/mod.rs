@@ -24,6 +24,12 @@ mod sizing;
 mod slots;
 pub mod wheel;
 
+#[cfg(test)]
+mod loopback_test;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod simulation_test;
 
 use std::collections::HashMap;
 use std::io;
@@ -116,8 +122,8 @@ pub(crate) struct Shard<S: Sockets, C: Clock> {
     accepts_paused_until: Option<Millis>,
     /// The mailbox was not read to its end.
     letters_left: bool,
-    /// Sockets for which the ring had no buffer: asked again next turn.
-    starved: Vec<Starved>,
+    /// Operations that were interrupted: asked again next turn.
+    again: Vec<Again>,
     drain: Option<Drain>,
     stop: Option<Stop>,
     /// Sockets that the ring is closing.
@@ -129,9 +135,9 @@ pub(crate) struct Shard<S: Sockets, C: Clock> {
     out: SessionOutput,
 }
 
-/// An operation that found no buffer in the ring.
+/// An operation that ended without having done anything, through nobody's fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Starved {
+enum Again {
     Receive(SocketKey),
     Send(SocketKey),
 }
@@ -164,7 +170,7 @@ impl<S: Sockets, C: Clock> Shard<S, C> {
             now,
             accepts_paused_until: None,
             letters_left: false,
-            starved: Vec::new(),
+            again: Vec::new(),
             drain: None,
             stop: None,
             closing: 0,
@@ -192,7 +198,7 @@ impl<S: Sockets, C: Clock> Shard<S, C> {
         }
         self.events = events;
         turned?;
-        self.feed_starved();
+        self.ask_again();
         self.read_letters();
         self.serve_timers();
         self.tell_some_to_leave();
@@ -213,7 +219,7 @@ impl<S: Sockets, C: Clock> Shard<S, C> {
 
     /// How long the ring may sleep.
     fn wait(&self) -> Option<Duration> {
-        if self.letters_left || !self.starved.is_empty() || self.sweeping() {
+        if self.letters_left || !self.again.is_empty() || self.sweeping() {
             return Some(Duration::ZERO);
         }
         let stop = self.stop.as_ref().map(|stop| stop.deadline);

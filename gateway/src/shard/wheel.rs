@@ -120,7 +120,7 @@ impl Wheel {
                     self.sort(level, due);
                 }
             }
-            self.empty(0, digit(self.now, 0), |wheel, slot| {
+            self.empty(0, digit(self.now, 0), |wheel, slot, _tick| {
                 wheel.set -= 1;
                 due.push(slot);
             });
@@ -142,8 +142,7 @@ impl Wheel {
 
     /// Moves the timers of a level's current bucket to the levels below it, or to `due` if they are due now.
     fn sort(&mut self, level: usize, due: &mut Vec<u32>) {
-        self.empty(level, digit(self.now, level), |wheel, slot| {
-            let tick = wheel.nodes.get(slot as usize).map_or(0, |node| node.tick);
+        self.empty(level, digit(self.now, level), |wheel, slot, tick| {
             if tick <= wheel.now {
                 wheel.set -= 1;
                 due.push(slot);
@@ -153,15 +152,14 @@ impl Wheel {
         });
     }
 
-    fn empty(&mut self, level: usize, bucket: usize, mut take: impl FnMut(&mut Self, u32)) {
+    /// Takes every timer out of a bucket and hands it on with its tick. Those linked again on the way land in other
+    /// buckets: a timer is never put where its level stands.
+    fn empty(&mut self, level: usize, bucket: usize, mut take: impl FnMut(&mut Self, u32, u32)) {
         let head = self.heads.get(level).and_then(|heads| heads.get(bucket));
         let mut slot = head.copied().unwrap_or(NONE);
-        // Collected by following the list before anything is linked again: `take` may link into other buckets only,
-        // for a timer never lands in the bucket that its level is at.
-        while slot != NONE {
-            let next = self.nodes.get(slot as usize).map_or(NONE, |node| node.next);
+        while let Some(Node { next, tick, .. }) = self.nodes.get(slot as usize).copied() {
             self.unlink(slot);
-            take(self, slot);
+            take(self, slot, tick);
             slot = next;
         }
     }

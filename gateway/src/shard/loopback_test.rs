@@ -1,0 +1,1 @@
+//! Shards on real rings, over loopback.
