@@ -1,6 +1,6 @@
 //! The portal's configuration: read from TOML, checked as a whole, every mistake reported at once with its key and line.
 //!
-//! A key exists because [`Config::read`] takes it; `portal.example.toml` documents the same keys, and a test compares
+//! A key exists because `Config::take` reads it; `portal.example.toml` documents the same keys, and a test compares
 //! the two. Everything after this file sees only checked values.
 
 use std::net::SocketAddr;

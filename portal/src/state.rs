@@ -92,7 +92,7 @@ impl Portal {
     /// Reads a form within the configured limits.
     ///
     /// # Errors
-    /// See [`FormError`].
+    /// See `FormError`.
     pub async fn read_form(
         &self,
         request: Request,
