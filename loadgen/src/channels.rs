@@ -24,7 +24,7 @@ const STALL_LIMIT: Millis = Millis(60_000);
 /// The gateway closes a channel after its last answer; one that it does not close is closed by the handset.
 const CLOSE_LIMIT: Millis = Millis(5_000);
 
-/// A request that waits for a slot.
+/// A request that waits for the next step, or for a slot.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wanted {
     phone: u32,
@@ -76,23 +76,20 @@ impl<S: Sockets> Fleet<S> {
         let Some(to) = to else {
             return self.books.channels.not_opened.count("address-refused");
         };
-        let wanted = Wanted {
-            phone,
-            id,
-            to,
-            since: self.now(),
-        };
-        if self.wanted.is_empty() && self.open_channel(&wanted) {
-            return;
-        }
         if self.wanted.len() == WANTED_MAX {
             return self.books.channels.not_opened.count("no-slot");
         }
         self.books.channels.queued += 1;
-        self.wanted.push_back(wanted);
+        let since = self.now();
+        self.wanted.push_back(Wanted {
+            phone,
+            id,
+            to,
+            since,
+        });
     }
 
-    /// Opens channels for requests that waited, as far as slots are free.
+    /// Opens channels for the requests that came, as far as slots are free.
     pub(crate) fn open_wanted(&mut self) {
         while let Some(wanted) = self.wanted.front().copied() {
             if self.now().since(wanted.since) > WANTED_LIMIT {
@@ -141,8 +138,10 @@ impl<S: Sockets> Fleet<S> {
                 if count == 0 {
                     return self.on_channel_eof(slot);
                 }
-                channel.pipe.received(count, &mut self.sockets);
                 self.read_requests(slot);
+                if let Conn::Data(channel) = &mut self.conns[slot as usize] {
+                    channel.pipe.received(count, &mut self.sockets);
+                }
             }
             Err(Errno(EAGAIN)) => channel.pipe.received(0, &mut self.sockets),
             Err(_) if channel.is_idle() => self.end_channel(slot, None),

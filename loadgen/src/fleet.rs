@@ -255,12 +255,7 @@ impl<S: Sockets> Fleet<S> {
                 Phase::Leaving => self.leave(),
                 Phase::Stopping => break,
             }
-            let wait = self.wait().min(TURN_MAX);
-            self.sockets.turn(Some(wait), &mut events)?;
-            self.now_us = since(epoch);
-            for event in events.drain(..) {
-                self.on_event(event);
-            }
+            self.turn(self.wait().min(TURN_MAX), &mut events, || since(epoch))?;
             if self.now_us >= published_us + PUBLISH_EVERY_US {
                 published_us = self.now_us;
                 desk.publish(&self.books);
@@ -275,7 +270,10 @@ impl<S: Sockets> Fleet<S> {
         })
     }
 
-    /// Does what is due at `now_us`: timers, registrations, requests that waited for a slot.
+    /// Does what is due at `now_us`: timers, data channels, registrations.
+    ///
+    /// Connections are opened here and nowhere else. A connect that failed has freed its slot before its event is
+    /// read: opened while a turn's events are read, a connection could take the slot of one that is yet to be buried.
     pub fn step(&mut self, now_us: u64) {
         self.now_us = now_us;
         let mut due = std::mem::take(&mut self.due);
@@ -293,6 +291,22 @@ impl<S: Sockets> Fleet<S> {
         }
     }
 
+    /// Lets the ring work for `wait` at most, and takes what that brought. `events` is scratch space;
+    /// `clock` tells the microseconds once the ring is back.
+    pub fn turn(
+        &mut self,
+        wait: Duration,
+        events: &mut Vec<Event>,
+        clock: impl FnOnce() -> u64,
+    ) -> io::Result<()> {
+        self.sockets.turn(Some(wait), events)?;
+        self.now_us = clock();
+        for event in events.drain(..) {
+            self.on_event(event);
+        }
+        Ok(())
+    }
+
     /// How long the ring may sleep before [`Fleet::step`] has something to do.
     pub fn wait(&self) -> Duration {
         if self.leaving && self.left_slots < self.conns.len() {
@@ -307,8 +321,7 @@ impl<S: Sockets> Fleet<S> {
         })
     }
 
-    /// Takes what a turn of the ring brought.
-    pub fn on_event(&mut self, event: Event) {
+    fn on_event(&mut self, event: Event) {
         match event {
             Event::Connected { socket, result } => match self.conn(socket) {
                 Some(Conn::Signaling(_)) => self.on_link_connected(socket.slot, result),

@@ -116,10 +116,11 @@ impl Pipe {
         }
     }
 
-    /// A receive ended with this many bytes; a full buffer means that there may be more.
+    /// A receive ended with this many bytes, 0 if nothing was there. More may be there, and the end of the stream
+    /// that arrived together with the bytes is not told again: so it is asked until nothing is.
     pub(crate) fn received<S: Sockets>(&mut self, bytes: usize, sockets: &mut S) {
         self.receiving = false;
-        if self.again || bytes >= sockets.buffer_bytes() {
+        if self.again || bytes > 0 {
             self.receive(sockets);
         }
     }

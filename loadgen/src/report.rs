@@ -485,3 +485,144 @@ fn map(tally: &Tally) -> BTreeMap<String, u64> {
 fn ratio(of: f64, by: f64) -> Option<f64> {
     (by > 0.0).then(|| of / by)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::books::histogram;
+
+    fn material() -> Material {
+        let sample = Some(ProcessSample {
+            cpu_s: 1.0,
+            rss_bytes: 1 << 20,
+        });
+        let border = Border {
+            gateway: sample,
+            loadgen: sample,
+            ..Border::default()
+        };
+        Material {
+            started_unix_s: 1_800_000_000,
+            command: vec!["loadgen".into(), "run".into()],
+            handsets: 10,
+            fleet: FleetBooks {
+                attempts: 10,
+                registered: 10,
+                left: 10,
+                settled: 10,
+                ..FleetBooks::default()
+            },
+            register_latency: histogram(),
+            calls: Some(CallerBooks::default()),
+            borders: [
+                border,
+                Border {
+                    at_s: 2.0,
+                    registered: 10,
+                    open: 10,
+                    ..border
+                },
+                Border {
+                    at_s: 6.0,
+                    registered: 10,
+                    open: 10,
+                    ..border
+                },
+                Border {
+                    at_s: 6.5,
+                    registered: 10,
+                    ..border
+                },
+            ],
+            open_max: 10,
+            seconds: vec![Second::default()],
+            findings: Vec::new(),
+        }
+    }
+
+    /// Every field as the documentation names it. Tallies and percentiles are one field each.
+    fn fields(value: &Value, path: &str, found: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(members) if !members.is_empty() && !members.contains_key("p99_9") => {
+                for (name, member) in members {
+                    let path = if path.is_empty() {
+                        name.clone()
+                    } else {
+                        format!("{path}.{name}")
+                    };
+                    fields(member, &path, found);
+                }
+            }
+            Value::Array(rows) if rows.iter().any(Value::is_object) => {
+                rows.iter()
+                    .for_each(|row| fields(row, &format!("{path}[]"), found));
+            }
+            _ => drop(found.insert(path.to_owned())),
+        }
+    }
+
+    #[test]
+    fn the_json_has_the_fields_that_its_page_describes_and_no_others() {
+        let report = serde_json::from_str(&Report::new(material()).to_json()).unwrap();
+        let mut produced = BTreeSet::from(["requests".to_owned(), "gateway".to_owned()]);
+        fields(&report, "", &mut produced);
+        let page = include_str!("../../docs/loadgen-report.md");
+        let (_, table) = page.split_once("## Fields").unwrap();
+        let (table, _) = table.split_once("## Kinds").unwrap();
+        let documented: BTreeSet<_> = table
+            .lines()
+            .filter_map(|line| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_owned()))
+            .collect();
+        assert_eq!(produced, documented);
+    }
+
+    #[test]
+    fn a_run_in_which_all_went_well_says_so_and_one_loss_is_enough_not_to() {
+        let good = Report::new(material());
+        assert!(good.ok, "{:?}", good.findings);
+        assert!((good.registrations.per_second - 5.0).abs() < 1e-9);
+        let mut material = material();
+        material.fleet.left = 9;
+        material.fleet.lost.count("eof");
+        let bad = Report::new(material);
+        assert_eq!(
+            (bad.ok, bad.findings),
+            (false, vec!["1 sessions were lost: eof 1".to_owned()])
+        );
+    }
+
+    #[test]
+    fn books_that_do_not_balance_are_a_finding() {
+        let mut material = material();
+        material.fleet.left = 9;
+        let report = Report::new(material);
+        assert!(
+            !report.ok && report.findings[0].contains("books do not balance"),
+            "{:?}",
+            report.findings
+        );
+    }
+
+    #[test]
+    fn percentiles_are_those_of_what_was_recorded() {
+        let mut latencies = histogram();
+        (1..=1000).for_each(|micros| latencies.record(micros).unwrap());
+        let spread = Percentiles::of(&latencies);
+        assert_eq!(
+            (
+                spread.count,
+                spread.min,
+                spread.p50,
+                spread.p90,
+                spread.p99,
+                spread.max
+            ),
+            (1000, 1, 500, 900, 990, 1000)
+        );
+        assert_eq!(Percentiles::of(&histogram()), Percentiles::default());
+    }
+}

@@ -17,7 +17,7 @@ use tokio::runtime::Runtime;
 use crate::books::{CallerBooks, FleetBooks, histogram};
 use crate::caller::{CallPlan, Callers};
 use crate::fleet::{Desk, Fleet, FleetEnd, FleetPlan, Phase, Share};
-use crate::machine::ProcessSample;
+use crate::machine::{Machine, ProcessSample};
 use crate::progress::{Line, Progress};
 use crate::report::{Border, Material, Report, Second};
 use crate::roster::Roster;
@@ -144,11 +144,13 @@ impl Run {
         let shares = shares(&plan, plan.table_slots.map_or_else(table_slots_max, Ok)?);
         let mut progress = Progress::new(plan.quiet);
         plan.notes.iter().for_each(|note| progress.say(note));
-        let (roster, mint, fleet) = (
-            Arc::new(plan.roster),
-            Arc::new(plan.mint),
-            Arc::new(plan.fleet),
-        );
+        let (roster, mint) = (Arc::new(plan.roster), Arc::new(plan.mint));
+        let mut fleet = plan.fleet;
+        if fleet.sources.is_some() && !kernel_can_bind() {
+            fleet.sources = None;
+            progress.say("this kernel can't bind the sockets of a ring (Linux 6.11 can): all come from one address");
+        }
+        let fleet = Arc::new(fleet);
         let epoch = Instant::now();
         let mut crews = Vec::new();
         for (share, slots) in shares {
@@ -442,6 +444,15 @@ fn hire(
         waker,
         thread: Some(thread),
     })
+}
+
+/// Whether a socket in a ring's table can be given a source address: IORING_OP_BIND came with Linux 6.11.
+fn kernel_can_bind() -> bool {
+    let kernel = Machine::this().kernel;
+    let mut numbers = kernel
+        .split('.')
+        .map(|part| part.parse::<u32>().unwrap_or(0));
+    (numbers.next(), numbers.next()) >= (Some(6), Some(11))
 }
 
 /// Counts Ctrl-C and SIGTERM from now on.

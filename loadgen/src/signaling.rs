@@ -126,8 +126,10 @@ impl<S: Sockets> Fleet<S> {
                 if count == 0 {
                     return self.end_link(slot, End::Lost("eof".into(), None));
                 }
-                link.pipe.received(count, &mut self.sockets);
                 self.after_link(slot);
+                if let Conn::Signaling(link) = &mut self.conns[slot as usize] {
+                    link.pipe.received(count, &mut self.sockets);
+                }
             }
             Err(Errno(EAGAIN)) if link.broken => {
                 self.end_link(slot, End::Lost("send-failed".into(), None));

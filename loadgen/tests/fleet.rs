@@ -1,0 +1,425 @@
+//! A fleet on a simulated ring, against a simulated gateway that loses connections, moves handsets and refuses them:
+//! whatever happens, in any order, the books balance at every step and agree with what the gateway saw.
+//!
+//! `EVERLINE_SEED=n` runs the one case that a failure names.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use everline_loadgen::address::Targets;
+use everline_loadgen::books::FleetBooks;
+use everline_loadgen::fleet::{Fleet, FleetPlan, Leave, Share};
+use everline_loadgen::roster::Roster;
+use everline_loadgen::tokens::Mint;
+use everline_protocol::{
+    DataLine, DataStep, ErrorCode, Millis, Msisdn, Refusal, RefusalCode, RequestId, Rules, Session,
+    SessionEvent, SessionId, SessionOutput,
+};
+use everline_uring::{Errno, Faults, PeerId, SimulatedConfig, SimulatedNet, SimulatedRing};
+use rand::{Rng as _, RngExt as _, SeedableRng as _, rngs::SmallRng};
+
+const SIGNALING: &str = "127.0.0.1:7000";
+const DATA: &str = "127.0.0.1:7001";
+const HANDSETS: u32 = 12;
+const STEP_US: u64 = 8_000;
+const ECONNREFUSED: Errno = Errno(111);
+
+/// The other side of every connection of the fleet.
+struct Gateway {
+    net: SimulatedNet,
+    rules: Rules,
+    sessions: BTreeMap<PeerId, Session>,
+    channels: BTreeMap<PeerId, DataChannel>,
+    registered: u64,
+    next_id: u128,
+}
+
+#[derive(Default)]
+struct DataChannel {
+    line: DataLine,
+    bound: bool,
+    received: Vec<u8>,
+    requests_left: u32,
+}
+
+struct Case {
+    fleet: Fleet<SimulatedRing>,
+    gateway: Gateway,
+    roster: Arc<Roster>,
+    random: SmallRng,
+    now_us: u64,
+}
+
+impl Case {
+    fn new(seed: u64, faults: Faults, linger_s: u32, slots: u32) -> Self {
+        let config = SimulatedConfig {
+            slots,
+            buffers: 8,
+            buffer_bytes: 512,
+            seed,
+            faults,
+        };
+        let ring = SimulatedRing::new(config);
+        let net = ring.net();
+        let plan = FleetPlan {
+            signaling: SIGNALING.parse().unwrap(),
+            data: DATA.parse().unwrap(),
+            targets: Targets::default(),
+            sources: None,
+            handset_sources: 1,
+            timeout_s: 60,
+            linger_s,
+            body_bytes: 2000,
+            answer_limit: Millis(30_000),
+            reconnect: true,
+            leave: if seed.is_multiple_of(2) {
+                Leave::Bye
+            } else {
+                Leave::Drop
+            },
+        };
+        let share = Share {
+            fleet: 0,
+            first: 0,
+            handsets: HANDSETS,
+            per_second: None,
+            connecting_max: 5,
+        };
+        let first = Msisdn::from_u64(34_700_000_000).unwrap();
+        let roster = Arc::new(Roster::new(first, HANDSETS).unwrap());
+        let mint = Arc::new(Mint::Fixed("none".into()));
+        let rules = Rules {
+            timeout_s: 10..=3600,
+            connect_limit: Millis(60_000),
+            grace_max: Millis(30_000),
+        };
+        let (sessions, channels) = (BTreeMap::new(), BTreeMap::new());
+        Self {
+            fleet: Fleet::new(
+                ring,
+                Arc::new(plan),
+                share,
+                mint,
+                roster.clone(),
+                1_800_000_000,
+                seed,
+            ),
+            gateway: Gateway {
+                net,
+                rules,
+                sessions,
+                channels,
+                registered: 0,
+                next_id: 1,
+            },
+            roster,
+            random: SmallRng::seed_from_u64(seed),
+            now_us: 0,
+        }
+    }
+
+    /// One turn of the fleet and of the gateway. Every sum holds after it.
+    fn step(&mut self) -> FleetBooks {
+        self.now_us += STEP_US;
+        let now_us = self.now_us;
+        self.fleet.step(now_us);
+        self.fleet
+            .turn(Duration::ZERO, &mut Vec::new(), || now_us)
+            .unwrap();
+        let books = self.fleet.books().clone();
+        assert_eq!(books.imbalance(), None);
+        let on_roster = (0..HANDSETS)
+            .filter(|place| self.roster.is_registered(*place))
+            .count() as u64;
+        // A handset that moves has two registrations for a moment.
+        assert!(
+            on_roster <= books.open && books.open <= on_roster * 2,
+            "{on_roster} on the roster: {books:?}"
+        );
+        self.gateway.answer(Millis(now_us / 1000), &mut self.random);
+        books
+    }
+
+    fn until(&mut self, what: &str, done: impl Fn(&FleetBooks, &Gateway) -> bool) -> FleetBooks {
+        for _ in 0..200_000 {
+            let books = self.step();
+            if done(&books, &self.gateway) {
+                return books;
+            }
+        }
+        panic!("never: {what}; {:?}", self.fleet.books());
+    }
+
+    fn leave(mut self) -> FleetBooks {
+        for _ in 0..20_000 {
+            self.fleet.leave();
+            if self.fleet.is_gone() {
+                let books = self.fleet.books().clone();
+                assert_eq!(
+                    (
+                        books.open,
+                        books.connecting,
+                        books.channels.open,
+                        books.channels.queued
+                    ),
+                    (0, 0, 0, 0)
+                );
+                assert!(self.now_us < 50_000_000_000, "it was gone, not given up");
+                return books;
+            }
+            self.step();
+        }
+        panic!("it never left: {:?}", self.fleet.books());
+    }
+}
+
+impl Gateway {
+    fn answer(&mut self, now: Millis, random: &mut SmallRng) {
+        for dialled in self.net.take_dialled() {
+            if random.random_ratio(1, 20) {
+                self.net.refuse_dialled(dialled.peer, ECONNREFUSED);
+                continue;
+            }
+            self.net.accept_dialled(dialled.peer);
+            if dialled.to == SIGNALING.parse().unwrap() {
+                self.sessions
+                    .insert(dialled.peer, Session::new(now, &self.rules));
+            } else {
+                self.channels.insert(
+                    dialled.peer,
+                    DataChannel {
+                        requests_left: 2,
+                        ..Default::default()
+                    },
+                );
+            }
+        }
+        let peers: Vec<_> = self.sessions.keys().copied().collect();
+        peers
+            .into_iter()
+            .for_each(|peer| self.answer_session(peer, now, random));
+        let peers: Vec<_> = self.channels.keys().copied().collect();
+        peers.into_iter().for_each(|peer| self.answer_channel(peer));
+    }
+
+    fn answer_session(&mut self, peer: PeerId, now: Millis, random: &mut SmallRng) {
+        let session = self.sessions.get_mut(&peer).unwrap();
+        let mut out = SessionOutput::default();
+        session.input(&self.net.peer_received(peer), now, &self.rules, &mut out);
+        session.on_deadline(now, &self.rules, &mut out);
+        let mut ended = false;
+        while !out.events.is_empty() {
+            match out.events.remove(0) {
+                SessionEvent::Authenticate(_) if random.random_ratio(1, 10) => {
+                    let refusal = Refusal {
+                        code: RefusalCode::Overloaded,
+                        retry_after_s: Some(1),
+                        reason: None,
+                    };
+                    session.refuse(&refusal, &mut out);
+                }
+                SessionEvent::Authenticate(_) => {
+                    self.registered += 1;
+                    session.admit(SessionId(self.registered), now, &self.rules, &mut out);
+                }
+                SessionEvent::Refused(_)
+                | SessionEvent::Left
+                | SessionEvent::Broken(_)
+                | SessionEvent::Dead => ended = true,
+                SessionEvent::Ready
+                | SessionEvent::KeepAliveSent
+                | SessionEvent::KeepAliveAnswered => {}
+            }
+        }
+        self.net.peer_send(peer, &out.wire);
+        if ended || self.net.is_closed_by_ring(peer) {
+            self.net.peer_close(peer);
+            self.sessions.remove(&peer);
+        }
+    }
+
+    fn answer_channel(&mut self, peer: PeerId) {
+        let channel = self.channels.get_mut(&peer).unwrap();
+        let bytes = self.net.peer_received(peer);
+        let mut rest = &bytes[..];
+        let mut request = false;
+        if !channel.bound {
+            match channel.line.input(rest) {
+                DataStep::More => return,
+                DataStep::Bound { used, .. } => {
+                    (channel.bound, rest, request) = (true, &rest[used..], true);
+                }
+                DataStep::Bad(code) => panic!("{code:?}"),
+            }
+        }
+        channel.received.extend_from_slice(rest);
+        if channel.received.windows(4).any(|four| four == b"\r\n\r\n")
+            && channel.received.ends_with(b".....")
+        {
+            let text = String::from_utf8_lossy(&channel.received);
+            let (_, body) = text.split_once("\r\n\r\n").unwrap();
+            if body.len() == 2000 {
+                assert!(
+                    body.starts_with("msisdn=347000000") && body.contains(" request=r-"),
+                    "{body}"
+                );
+                channel.received.clear();
+                request = true;
+            }
+        }
+        if request && channel.requests_left > 0 {
+            let left = channel.requests_left;
+            channel.requests_left -= 1;
+            self.net.peer_send(
+                peer,
+                format!("GET /{left} HTTP/1.1\r\nHost: x\r\nX-Request-Id: r-{left}\r\n\r\n")
+                    .as_bytes(),
+            );
+        } else if (request && channel.requests_left == 0) || self.net.is_closed_by_ring(peer) {
+            self.net.peer_close(peer);
+            self.channels.remove(&peer);
+        }
+    }
+
+    /// Something goes wrong, or is asked for, at one session or channel.
+    fn disturb(&mut self, random: &mut SmallRng) {
+        let peers: Vec<_> = self.sessions.keys().copied().collect();
+        let Some(peer) = peers.get(random.random_range(0..peers.len().max(1))) else {
+            return;
+        };
+        let session = self.sessions.get_mut(peer).unwrap();
+        let mut out = SessionOutput::default();
+        let mut ended = false;
+        match random.random_range(0..12) {
+            0..6 => {
+                session.signal(RequestId(self.next_id), None, &mut out);
+                self.next_id += 1;
+            }
+            6..8 => session.reconnect(Millis(random.random_range(0..2000)), None, &mut out),
+            8 => {
+                session.end(ErrorCode::Revoked, &mut out);
+                ended = true;
+            }
+            9 => {
+                // A request and the end of the stream arrive together.
+                session.signal(RequestId(self.next_id), None, &mut out);
+                self.next_id += 1;
+                ended = true;
+            }
+            10 => return self.forget(*peer, SimulatedNet::peer_reset),
+            _ => {
+                let channels: Vec<_> = self.channels.keys().copied().collect();
+                let Some(peer) = channels.get(random.random_range(0..channels.len().max(1))) else {
+                    return;
+                };
+                self.channels.remove(peer);
+                return self.net.peer_reset(*peer);
+            }
+        }
+        self.net.peer_send(*peer, &out.wire);
+        if ended {
+            self.forget(*peer, SimulatedNet::peer_close);
+        }
+    }
+
+    fn forget(&mut self, peer: PeerId, how: impl Fn(&SimulatedNet, PeerId)) {
+        how(&self.net, peer);
+        self.sessions.remove(&peer);
+    }
+}
+
+#[test]
+fn the_books_balance_whatever_goes_wrong() {
+    let seeds = match std::env::var("EVERLINE_SEED") {
+        Ok(seed) => seed.parse().map(|seed| seed..seed + 1).unwrap(),
+        Err(_) => 0..30,
+    };
+    for seed in seeds {
+        let run = std::panic::AssertUnwindSafe(|| storm(seed));
+        if std::panic::catch_unwind(run).is_err() {
+            panic!("repeat with EVERLINE_SEED={seed}");
+        }
+    }
+}
+
+fn storm(seed: u64) {
+    let mut random = SmallRng::seed_from_u64(seed ^ 0xE5E5);
+    let faults = [Faults::NONE, Faults::all(0.05), Faults::all(0.2)];
+    let slots = if seed.is_multiple_of(3) {
+        HANDSETS + 2
+    } else {
+        64
+    };
+    let mut case = Case::new(
+        seed,
+        faults[(random.next_u64() % 3) as usize],
+        (seed % 3) as u32,
+        slots,
+    );
+    for _ in 0..4000 {
+        let books = case.step();
+        assert!(books.registered <= case.gateway.registered);
+        if random.random_ratio(1, 8) {
+            case.gateway.disturb(&mut random);
+        }
+    }
+    let calm = case.until("all are back after the storm", |books, gateway| {
+        books.open == u64::from(HANDSETS) && books.connecting == 0 && gateway.channels.is_empty()
+    });
+    assert_eq!(calm.settled, u64::from(HANDSETS));
+    assert!(
+        calm.registered > u64::from(HANDSETS) && calm.lost.total() > 0 && calm.channels.served > 0,
+        "{calm:?}"
+    );
+    let end = case.leave();
+    assert!(end.left > 0 && end.registered >= calm.registered);
+}
+
+#[test]
+fn a_lingering_channel_serves_more_than_one_request() {
+    for seed in 1..10 {
+        let mut case = Case::new(seed, Faults::all(0.1), 5, 64);
+        case.until("all are registered", |books, _| {
+            books.open == u64::from(HANDSETS)
+        });
+        let mut out = SessionOutput::default();
+        let peers: Vec<_> = case.gateway.sessions.keys().copied().collect();
+        for peer in peers {
+            let session = case.gateway.sessions.get_mut(&peer).unwrap();
+            session.signal(
+                RequestId(u128::from(seed) << 32 | case.gateway.next_id),
+                None,
+                &mut out,
+            );
+            case.gateway.next_id += 1;
+            case.gateway.net.peer_send(peer, &out.wire);
+            out.wire.clear();
+        }
+        let books = case.until("every channel ended", |books, gateway| {
+            books.channels.wakes > 0
+                && books.channels.queued + books.channels.open == 0
+                && gateway.channels.is_empty()
+        });
+        let refused = books.channels.failed.of("connect:ECONNREFUSED");
+        assert_eq!(
+            books.channels.served,
+            2 * (books.channels.opened - refused),
+            "{books:?}"
+        );
+        assert_eq!(books.channels.ended, books.channels.opened - refused);
+    }
+}
+
+#[test]
+fn a_silent_gateway_is_a_loss_of_its_own_kind() {
+    let mut case = Case::new(3, Faults::NONE, 0, 64);
+    case.until("all are registered", |books, _| {
+        books.open == u64::from(HANDSETS)
+    });
+    case.gateway.sessions.clear();
+    let books = case.until("silence is noticed", |books, _| {
+        books.lost.total() >= u64::from(HANDSETS)
+    });
+    assert_eq!(books.lost.of("silent"), u64::from(HANDSETS));
+}
