@@ -10,13 +10,13 @@ use std::fmt::Write as _;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use hyper::rt::{Read, ReadBufCursor, Write};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::framing::{Follower, head_len, judge};
 use crate::problem::Problem;
@@ -51,6 +51,8 @@ pub struct Gate {
     broken: Cell<bool>,
     refusal: RefCell<Option<Problem>>,
     interim: RefCell<BytesMut>,
+    // Of the connection's task, while a head may not be looked at yet.
+    reader: RefCell<Option<Waker>>,
 }
 
 impl Gate {
@@ -62,6 +64,21 @@ impl Gate {
     /// The response to the request at hand has been given to hyper whole, or will never be: the next head may come.
     pub fn served(&self) {
         self.serving.set(false);
+        self.wake_if_due();
+    }
+
+    /// Whether hyper is between two requests, so that an end or a refusal now cuts nothing off.
+    fn is_due(&self) -> bool {
+        !self.serving.get() && self.flushed.get()
+    }
+
+    /// hyper does not ask again for what was not there: neither for a head that we hold back, nor to start its timer.
+    fn wake_if_due(&self) {
+        if self.is_due()
+            && let Some(reader) = self.reader.take()
+        {
+            reader.wake();
+        }
     }
 
     /// The response to the request at hand ended before its body did: a caller must be able to tell.
@@ -128,8 +145,8 @@ enum Reading {
 }
 
 impl HeadGate {
-    /// Of a connection of which nothing has been read but what was put back.
-    pub fn new(stream: Stream, bounds: Bounds) -> (Self, Rc<Gate>) {
+    /// Of a connection of which nothing has been read but what was put back. The first head's time began at `accepted`.
+    pub fn new(stream: Stream, bounds: Bounds, accepted: Instant) -> (Self, Rc<Gate>) {
         let gate = Rc::new(Gate {
             flushed: Cell::new(true),
             ..Gate::default()
@@ -141,8 +158,8 @@ impl HeadGate {
             reading: Reading::Head,
             buffer: BytesMut::new(),
             seen: 0,
-            timer: Box::pin(sleep(bounds.timeout)),
-            timing: false,
+            timer: Box::pin(sleep_until(accepted + bounds.timeout)),
+            timing: true,
         };
         (this, gate)
     }
@@ -153,15 +170,10 @@ impl HeadGate {
         self.stream
     }
 
-    /// Whether hyper is between two requests, so that an end or a refusal now cuts nothing off.
-    fn is_due(&self) -> bool {
-        !self.gate.serving.get() && self.gate.flushed.get()
-    }
-
     /// Moves on to a head's release, its refusal, or the end.
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            if self.is_due() {
+            if self.gate.is_due() {
                 if let Some(len) = head_len(&self.buffer, self.seen) {
                     self.pass(len);
                     return Poll::Ready(Ok(()));
@@ -179,9 +191,12 @@ impl HeadGate {
                     }
                     return Poll::Ready(Ok(()));
                 }
-            } else if self.buffer.len() >= self.bounds.bytes_max {
-                // hyper asks again when it has written the response, which is when this head is due.
-                return Poll::Pending;
+            } else {
+                *self.gate.reader.borrow_mut() = Some(cx.waker().clone());
+                if self.buffer.len() >= self.bounds.bytes_max {
+                    // Enough is read ahead.
+                    return Poll::Pending;
+                }
             }
             let bytes = ready!(self.stream.poll_read_some(cx, READ_BYTES))?;
             if bytes.is_empty() {
@@ -335,6 +350,7 @@ impl Write for HeadGate {
         ready!(self.poll_interim(cx))?;
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
         self.gate.flushed.set(true);
+        self.gate.wake_if_due();
         Poll::Ready(Ok(()))
     }
 

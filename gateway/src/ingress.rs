@@ -120,6 +120,7 @@ async fn converse(
     stop: watch::Receiver<bool>,
 ) {
     let rules = carrier.shared.config.ingress.clone();
+    let accepted = tokio::time::Instant::now();
     let begin = timeout(
         rules.header_timeout,
         begin(&mut stream, rules.proxy_protocol),
@@ -144,7 +145,7 @@ async fn converse(
             headers_max: rules.headers_max,
             timeout: rules.header_timeout,
         };
-        let (gate, control) = HeadGate::new(stream, bounds);
+        let (gate, control) = HeadGate::new(stream, bounds, accepted);
         speak_http1(
             gate,
             Caller::new(carrier, peer, local, Some(control)),
@@ -227,7 +228,7 @@ async fn speak_http1(
     if let Err(error) = ended {
         tracing::debug!(%error, "a caller's connection ended early");
         return if caller.gate.as_ref().is_some_and(|gate| gate.is_broken()) {
-            stream.reset()
+            stream.reset();
         };
     }
     let tunnel = caller.tunnel.take();

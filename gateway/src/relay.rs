@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use http::header::{CONNECTION, HOST, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
@@ -252,6 +252,11 @@ async fn answered(
     terms: Terms<'_>,
 ) -> Result<Answer, Problem> {
     let (mut head, body) = response.into_parts();
+    if head.headers.contains_key(CONTENT_LENGTH) && head.headers.contains_key(TRANSFER_ENCODING) {
+        return Err(Problem::HandsetBroke(
+            "its response has both Content-Length and Transfer-Encoding",
+        ));
+    }
     let protocol = head.headers.get(UPGRADE).cloned();
     remove_hop_by_hop(&mut head.headers);
     head.version = Version::HTTP_11;

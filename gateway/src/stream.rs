@@ -69,7 +69,7 @@ impl Listener {
                     return (Stream::from_socket(socket, self.write_timeout), peer);
                 }
                 Err(error) if is_the_peers(&error) => {
-                    tracing::debug!(%error, "a connection ended before it was accepted")
+                    tracing::debug!(%error, "a connection ended before it was accepted");
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept connections; trying again");

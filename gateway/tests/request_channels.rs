@@ -429,3 +429,34 @@ fn a_worker_that_stops_does_not_wait_for_ever() {
     gateway.stop();
     caller.read_to_end();
 }
+
+#[test]
+fn requests_that_a_caller_sends_ahead_are_answered_in_their_order() {
+    let gateway = Gateway::start(|_| {});
+    gateway.register(60);
+    let mut caller = gateway.caller();
+    caller.get("/0");
+    let mut handset = gateway.answered();
+    handset.read_head();
+    // They arrive while the first is served, in pieces that end nowhere in particular.
+    caller.send(format!(
+        "PUT /1 HTTP/1.1\r\n{HOST}Content-Length: 3\r\n\r\nab"
+    ));
+    caller.send(format!(
+        "cGET /2 HTTP/1.1\r\n{HOST}\r\nGET /3 HTTP/1.1\r\n{HOST}"
+    ));
+    handset.send(OK);
+    assert_eq!(caller.read_message().1, "ok");
+    let mut fresh = gateway.answered();
+    assert!(fresh.read_until("abc").starts_with("PUT /1 "));
+    fresh.send(OK);
+    assert_eq!(caller.read_message().1, "ok");
+    // The channel that was idle for the shortest time goes first.
+    assert!(fresh.read_head().starts_with("GET /2 "));
+    caller.send("\r\n");
+    fresh.send(OK);
+    assert_eq!(caller.read_message().1, "ok");
+    assert!(fresh.read_head().starts_with("GET /3 "));
+    fresh.send(OK);
+    assert_eq!(caller.read_message().1, "ok");
+}

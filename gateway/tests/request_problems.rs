@@ -376,6 +376,11 @@ fn broken_by(act: impl FnOnce(&mut Wire)) {
 fn handset_broke_502_when_it_closes_or_speaks_bad_http() {
     broken_by(|_| {});
     broken_by(|handset| handset.send("HTTP/1.1 200 OK\r\nContent-Le"));
+    broken_by(|handset| {
+        handset.send(
+            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        );
+    });
     broken_by(|handset| handset.send("utter nonsense\r\n\r\n"));
     broken_by(|handset| {
         handset.send("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n")

@@ -200,7 +200,8 @@ impl Gateway {
 
     /// Stops the workers and waits for their end.
     pub fn stop(mut self) {
-        self.stop.send(true).unwrap();
+        // They may have ended already.
+        let _ = self.stop.send(true);
         for worker in self.workers.drain(..) {
             worker.join().unwrap().unwrap();
         }
