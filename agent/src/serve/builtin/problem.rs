@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, VARY, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use quick_xml::escape::escape;
+use serde::Serialize;
 
 use super::representation::Format;
 use super::resource::FieldError;
@@ -197,19 +198,30 @@ pub fn render(mut response: Response, format: Format) -> Response {
     response
 }
 
+/// The members in the order in which a person reads them.
+#[derive(Serialize)]
+struct Told<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'a str>,
+}
+
 impl Problem {
     fn json(&self) -> String {
         let (status, slug, title) = self.kind.told();
-        let mut body = serde_json::json!({
-            "type": format!("urn:everline:agent:{slug}"),
-            "title": title,
-            "status": status.as_u16(),
-            "detail": self.detail,
-        });
-        if let Some(field) = &self.field {
-            body["field"] = field.as_str().into();
-        }
-        body.to_string()
+        let body = Told {
+            kind: format!("urn:everline:agent:{slug}"),
+            title,
+            status: status.as_u16(),
+            detail: &self.detail,
+            field: self.field.as_deref(),
+        };
+        // Text and a number always serialize.
+        serde_json::to_string(&body).unwrap_or_default()
     }
 
     fn xml(&self) -> String {

@@ -13,6 +13,7 @@ use axum::{Router, http::StatusCode};
 use http::HeaderMap;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, VARY};
 use quick_xml::escape::escape;
+use serde::Serialize;
 
 use super::authentication::{Authentication, Caller};
 use super::personal_data;
@@ -69,6 +70,19 @@ async fn tell_problems(request: Request, next: Next) -> Response {
     response
 }
 
+/// `GET /` in JSON.
+#[derive(Serialize)]
+struct Menu<'a> {
+    user: Option<&'a str>,
+    resources: Vec<Link>,
+}
+
+#[derive(Serialize)]
+struct Link {
+    name: &'static str,
+    href: String,
+}
+
 /// `GET /`: who the handset takes the caller for, and what it offers.
 async fn menu(
     resources: &'static [&'static Resource],
@@ -87,10 +101,10 @@ async fn menu(
         .map(|resource| (resource.name, format!("{prefix}/{}", resource.name)));
     let body = match format {
         Format::Json => {
-            let links: Vec<_> = links
-                .map(|(name, href)| serde_json::json!({ "name": name, "href": href }))
-                .collect();
-            serde_json::json!({ "user": user.as_deref(), "resources": links }).to_string()
+            let resources = links.map(|(name, href)| Link { name, href }).collect();
+            let user = user.as_deref();
+            // Text always serializes.
+            serde_json::to_string(&Menu { user, resources }).unwrap_or_default()
         }
         Format::Xml => {
             let user = user.map_or(String::new(), |user| {
