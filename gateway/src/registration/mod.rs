@@ -7,6 +7,8 @@ mod admission;
 mod keys;
 pub mod lab;
 mod verifier;
+#[cfg(test)]
+mod verifier_test;
 
 pub use admission::Admission;
 pub use keys::{KeySet, KeySetError};

@@ -1,5 +1,9 @@
 //! A gateway's signaling in a bottle: shards on simulated rings that share one listener, handsets as peers, a clock
 //! that the test turns. Whatever a seed decides is decided the same again by the same seed.
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a test that indexes wrongly fails, as it should"
+)]
 
 use std::cell::Cell;
 use std::net::SocketAddr;
