@@ -109,7 +109,9 @@ fn two_rings_on_one_net_share_its_backlog() {
     let net = SimulatedNet::new();
     let mut rings =
         [1, 2].map(|seed| SimulatedRing::on(SimulatedConfig { seed, ..config() }, &net));
-    (0..5).for_each(|_| drop(net.dial(peer_address())));
+    for _ in 0..5 {
+        net.dial(peer_address());
+    }
     for (ring, left) in rings.iter_mut().zip([3, 1]) {
         (0..2).for_each(|_| ring.accept());
         assert_eq!(turn(ring).len(), 2);
