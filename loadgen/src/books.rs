@@ -60,6 +60,8 @@ impl AddAssign<&Self> for Tally {
 pub struct FleetBooks {
     /// Handsets whose first attempt to register has ended, well or not.
     pub settled: u64,
+    /// When the last of these ended, microseconds since the run began.
+    pub settled_us: u64,
     /// Signaling connections begun.
     pub attempts: u64,
     /// Of these, now: neither registered nor ended.
@@ -143,6 +145,7 @@ impl FleetBooks {
 impl AddAssign<&Self> for FleetBooks {
     fn add_assign(&mut self, other: &Self) {
         self.settled += other.settled;
+        self.settled_us = self.settled_us.max(other.settled_us);
         self.attempts += other.attempts;
         self.connecting += other.connecting;
         self.registered += other.registered;

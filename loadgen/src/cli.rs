@@ -14,8 +14,11 @@ use crate::machine::descriptors_max;
 use crate::run::RunPlan;
 use crate::tokens::{BadKey, Mint};
 
-/// Where `gateway keygen` leaves the private keys of a lab.
-const LAB_KEYS: &str = "gateway-keys/private.jwks.json";
+/// Where the private keys of a lab may lie: as in the examples, or left by the demo.
+const LAB_KEYS: [&str; 2] = [
+    "gateway-keys/private.jwks.json",
+    ".demo/keys/private.jwks.json",
+];
 
 /// Simulates handsets and their callers against an Everline gateway.
 #[derive(Debug, Parser)]
@@ -145,7 +148,7 @@ pub struct RunArgs {
     pub gateway_pid: Option<u32>,
 
     /// JWK or JWKS file with the private key that signs the handsets' tokens [default: gateway-keys/private.jwks.json
-    /// if there is one, else as --token none].
+    /// or .demo/keys/private.jwks.json if there is one, else as --token none].
     #[arg(long, value_name = "FILE", group = "tokens", help_heading = "Tokens")]
     pub key: Option<PathBuf>,
     /// File with the shared secret that signs them with HS256.
@@ -353,7 +356,6 @@ impl RunArgs {
     /// The mint, and what to tell the tester of a choice that was made for him.
     fn mint(&self) -> Result<(Mint, Option<String>), BadKey> {
         let (audience, valid_s) = (self.audience.clone(), self.token_valid.as_secs().max(1));
-        let lab_keys = Path::new(LAB_KEYS);
         if let Some(text) = &self.token {
             return Ok((Mint::Fixed(text.clone()), None));
         }
@@ -363,15 +365,16 @@ impl RunArgs {
         if let Some(file) = &self.key {
             return Ok((Mint::from_key_file(file, audience, valid_s)?, None));
         }
-        if lab_keys.exists() {
-            let note = format!("tokens are signed with {LAB_KEYS}");
+        if let Some(keys) = LAB_KEYS.into_iter().find(|keys| Path::new(keys).exists()) {
+            let note = format!("tokens are signed with {keys}");
             return Ok((
-                Mint::from_key_file(lab_keys, audience, valid_s)?,
+                Mint::from_key_file(Path::new(keys), audience, valid_s)?,
                 Some(note),
             ));
         }
+        let places = LAB_KEYS.join(" or ");
         let note = format!(
-            "no --key, and no {LAB_KEYS} here: handsets register with token=none, which only a lab gateway takes"
+            "no --key, and no {places} here: handsets register with token=none, which only a lab gateway takes"
         );
         Ok((Mint::Fixed("none".into()), Some(note)))
     }

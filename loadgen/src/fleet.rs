@@ -31,7 +31,7 @@ pub const DATA_SOURCES: u32 = 16;
 const LEAVE_STRIDE: usize = 256;
 /// How long the end of the run may take.
 const LEAVE_LIMIT_US: u64 = 60_000_000;
-const PUBLISH_EVERY_US: u64 = 100_000;
+const PUBLISH_EVERY: Duration = Duration::from_millis(100);
 const TURN_MAX: Duration = Duration::from_millis(500);
 const NONE: u32 = u32::MAX;
 
@@ -141,8 +141,6 @@ pub struct FleetEnd {
     pub books: FleetBooks,
     /// From when a registration was due to CONNREGISTERED, microseconds.
     pub register_latency: Histogram<u64>,
-    /// Completions that came too late for their socket.
-    pub stale: u64,
 }
 
 /// One handset, whether it is connected or not.
@@ -246,7 +244,7 @@ impl<S: Sockets> Fleet<S> {
     /// Runs until told to leave or stop. Fails only if the ring does.
     pub fn run(mut self, epoch: Instant, desk: &Desk) -> io::Result<FleetEnd> {
         let mut events = Vec::new();
-        let mut published_us = 0;
+        let (mut published_us, mut news) = (0, true);
         loop {
             self.step(since(epoch));
             match desk.phase() {
@@ -255,18 +253,19 @@ impl<S: Sockets> Fleet<S> {
                 Phase::Leaving => self.leave(),
                 Phase::Stopping => break,
             }
-            self.turn(self.wait().min(TURN_MAX), &mut events, || since(epoch))?;
-            if self.now_us >= published_us + PUBLISH_EVERY_US {
+            // Books with news in them are not kept back for longer than the reader's own interval.
+            let limit = if news { PUBLISH_EVERY } else { TURN_MAX };
+            news |= self.turn(self.wait().min(limit), &mut events, || since(epoch))?;
+            if news && self.now_us >= published_us + PUBLISH_EVERY.as_micros() as u64 {
                 published_us = self.now_us;
                 desk.publish(&self.books);
+                news = false;
             }
         }
         desk.publish(&self.books);
-        let stale = self.sockets.stale();
         Ok(FleetEnd {
             books: self.books,
             register_latency: self.register_latency,
-            stale,
         })
     }
 
@@ -291,20 +290,21 @@ impl<S: Sockets> Fleet<S> {
         }
     }
 
-    /// Lets the ring work for `wait` at most, and takes what that brought. `events` is scratch space;
+    /// Lets the ring work for `wait` at most, and takes what that brought; `false` if that is nothing. `events` is scratch space;
     /// `clock` tells the microseconds once the ring is back.
     pub fn turn(
         &mut self,
         wait: Duration,
         events: &mut Vec<Event>,
         clock: impl FnOnce() -> u64,
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         self.sockets.turn(Some(wait), events)?;
         self.now_us = clock();
+        let news = !events.is_empty();
         for event in events.drain(..) {
             self.on_event(event);
         }
-        Ok(())
+        Ok(news)
     }
 
     /// How long the ring may sleep before [`Fleet::step`] has something to do.

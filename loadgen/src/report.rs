@@ -71,7 +71,9 @@ pub struct Registrations {
     pub attempts: u64,
     /// CONNREGISTERED received, those after a reconnect included.
     pub registered: u64,
-    /// Registrations in the ramp, by its length.
+    /// From the start until every handset had registered, or failed to.
+    pub seconds: f64,
+    /// Registrations in the ramp, by these seconds.
     pub per_second: f64,
     /// The best whole second.
     pub per_second_max: u64,
@@ -301,7 +303,9 @@ impl Report {
                 handsets: material.handsets,
                 attempts: fleet.attempts,
                 registered: fleet.registered,
-                per_second: ratio(ramp.registered as f64, ramp.at_s - start.at_s).unwrap_or(0.0),
+                seconds: fleet.settled_us as f64 / 1e6,
+                per_second: ratio(ramp.registered as f64 * 1e6, fleet.settled_us as f64)
+                    .unwrap_or(0.0),
                 per_second_max: material
                     .seconds
                     .iter()
@@ -514,6 +518,7 @@ mod tests {
                 registered: 10,
                 left: 10,
                 settled: 10,
+                settled_us: 2_000_000,
                 ..FleetBooks::default()
             },
             register_latency: histogram(),

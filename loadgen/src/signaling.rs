@@ -288,6 +288,7 @@ impl<S: Sockets> Fleet<S> {
         if !phone.settled {
             phone.settled = true;
             self.books.settled += 1;
+            self.books.settled_us = self.now_us;
         }
         let old = phone.current;
         if phone.next == slot {
@@ -368,6 +369,7 @@ impl<S: Sockets> Fleet<S> {
         if !phone.settled {
             phone.settled = true;
             self.books.settled += 1;
+            self.books.settled_us = self.now_us;
         }
         let current = self.conns.get(phone.current as usize);
         let live = matches!(current, Some(Conn::Signaling(Link { live: true, .. })));

@@ -89,9 +89,10 @@ impl Table<'_> {
         )?;
         writeln!(
             f,
-            "registered  {} of {} attempts: {:.0}/s, best second {}/s",
+            "registered  {} of {} attempts, all tried after {:.2} s: {:.0}/s, best second {}/s",
             registrations.registered,
             registrations.attempts,
+            registrations.seconds,
             registrations.per_second,
             registrations.per_second_max
         )?;

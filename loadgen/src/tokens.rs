@@ -5,7 +5,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::signature::Ed25519KeyPair;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use everline_protocol::Msisdn;
@@ -50,7 +50,7 @@ pub enum BadKey {
     NotJwk(PathBuf, serde_json::Error),
     /// A key set without a key to sign with.
     #[error(
-        "{0} holds no private key that this program can sign with (kty OKP with crv Ed25519 and d, or kty oct with k)"
+        "{0} holds no private key that this program can sign with (Ed25519, P-256, or a shared secret of 32 bytes or more)"
     )]
     NoPrivateKey(PathBuf),
 }
@@ -68,6 +68,8 @@ struct Jwk {
     crv: Option<String>,
     kid: Option<String>,
     alg: Option<String>,
+    x: Option<String>,
+    y: Option<String>,
     d: Option<String>,
     k: Option<String>,
 }
@@ -108,7 +110,7 @@ impl Mint {
         })))
     }
 
-    /// The first private key of a JWK or JWKS file that can sign: Ed25519 (`d`) or a shared secret (`k`).
+    /// The first private key of a JWK or JWKS file that can sign: Ed25519, P-256 or a shared secret.
     pub fn from_key_file(
         path: &Path,
         audience: Option<String>,
@@ -186,6 +188,17 @@ fn signing_key(jwk: &Jwk) -> Option<(Algorithm, EncodingKey)> {
                 EncodingKey::from_ed_der(pair.to_pkcs8().ok()?.as_ref()),
             )
         }
+        ("EC", Some("P-256")) => {
+            let public = [vec![4], decode(&jwk.x)?, decode(&jwk.y)?].concat();
+            let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
+            let private = decode(&jwk.d)?;
+            let pair =
+                EcdsaKeyPair::from_private_key_and_public_key(algorithm, &private, &public).ok()?;
+            (
+                Algorithm::ES256,
+                EncodingKey::from_ec_der(pair.to_pkcs8v1().ok()?.as_ref()),
+            )
+        }
         ("oct", _) if jwk.alg.as_deref().is_none_or(|alg| alg == "HS256") => {
             let secret = decode(&jwk.k).filter(|secret| secret.len() >= 32)?;
             (Algorithm::HS256, EncodingKey::from_secret(&secret))
@@ -234,6 +247,20 @@ mod tests {
             .claims;
         let expected = serde_json::json!({"sub": "34700000001", "iat": 4_000_000_000u64, "exp": 4_000_000_060u64, "aud": "everline"});
         assert_eq!(claims, expected);
+    }
+
+    #[test]
+    fn a_p256_key_signs_what_its_public_half_verifies() {
+        // RFC 7517, appendix A.2.
+        let x = "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4";
+        let y = "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM";
+        let d = "870MB6gfuTJ4HtUnUvYMyJpr5eUZNP4Bk43bVdj3eAE";
+        let jwk = format!(r#"{{"kty":"EC","crv":"P-256","x":"{x}","y":"{y}","d":"{d}"}}"#);
+        let mint = Mint::from_key_file(written(&jwk).path(), None, 60).unwrap();
+        let token = mint.token(handset(), 4_000_000_000);
+        let key = DecodingKey::from_ec_components(x, y).unwrap();
+        let rules = Validation::new(Algorithm::ES256);
+        assert!(decode::<serde_json::Value>(&token, &key, &rules).is_ok());
     }
 
     #[test]
