@@ -72,7 +72,7 @@ pub struct Data {
     pub advertise: Option<HostPort>,
     /// From the accept to a whole DATA line.
     pub bind_timeout: Duration,
-    /// Connections that have not yet sent their DATA line.
+    /// Connections of one worker that have not yet sent their DATA line.
     pub unbound_max: usize,
     /// Idle data channels kept for the next request, over all handsets of one worker (the file's key is for all
     /// workers together).
@@ -119,7 +119,7 @@ pub struct Ingress {
 pub struct Request {
     /// From the signal to a data channel; signalled again once at half of it.
     pub wake_timeout: Duration,
-    /// From the request's head on the data channel to the response's head.
+    /// From the request's head on the data channel, or the last part of its body, to the response's head.
     pub response_timeout: Duration,
     /// Longest pause inside a response's body or an upgraded connection, both directions silent.
     pub response_idle_timeout: Duration,

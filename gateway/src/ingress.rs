@@ -389,7 +389,7 @@ impl Caller {
         let target = admissible(&request, rules)?;
         let permit = shared.limits.admit(self.peer.ip(), target.handset)?;
         let id = self.carrier.ids.pending().ok_or(Problem::Overloaded)?;
-        flight.admitted(target.handset, permit, &shared.store, id);
+        flight.admitted(target.handset, permit, shared, id);
         let context = RequestContext {
             caller: self.peer,
             local: self.local,

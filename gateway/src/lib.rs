@@ -36,6 +36,7 @@ pub mod meters; // the metrics of a request, as handles
 pub mod metric_names; // every metric, its labels and its help
 pub mod pending; // requests that wait for a data channel
 pub mod problem; // every way in which a request can fail, and what the caller is told
+pub mod proxy_header; // PROXY protocol v1 and v2
 pub mod request; // a request's address and identity
 pub mod request_body; // a request's body on its way out
 pub mod response_body; // a response's body on its way back
@@ -49,7 +50,6 @@ pub mod drain; // leaving in order
 pub mod gateway; // starts all of it, stops all of it
 pub mod machine; // what this machine gives the process
 pub mod metrics; // where everyone's numbers are collected
-pub mod proxy_header; // PROXY protocol v1 and v2
 pub mod registration; // tokens, admission
 pub mod store; // what is known of each handset after a restart; never routes
 pub mod worker; // the thread that runs 1, 2, 4, 5 and 6

@@ -45,6 +45,7 @@ struct Shared {
     bytes: Cell<u64>,
     progress: Cell<Instant>,
     pause: RefCell<Option<Pin<Box<Sleep>>>>,
+    pausing: Cell<bool>,
     problem: RefCell<Option<Problem>>,
 }
 
@@ -68,6 +69,7 @@ impl Upload {
             bytes: Cell::new(0),
             progress: Cell::new(Instant::now()),
             pause: RefCell::new(None),
+            pausing: Cell::new(false),
             problem: RefCell::new(None),
         }))
     }
@@ -130,15 +132,17 @@ impl Shared {
     /// The caller sends nothing: for how long already?
     fn poll_pause(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut pause = self.pause.borrow_mut();
-        pause
-            .get_or_insert_with(|| Box::pin(sleep(self.bounds.idle_timeout)))
-            .as_mut()
-            .poll(cx)
+        let idle_timeout = self.bounds.idle_timeout;
+        let pause = pause.get_or_insert_with(|| Box::pin(sleep(idle_timeout)));
+        if !self.pausing.replace(true) {
+            pause.as_mut().reset(Instant::now() + idle_timeout);
+        }
+        pause.as_mut().poll(cx)
     }
 
     fn note(&self, frame: &Frame<Bytes>) -> Result<(), Problem> {
         self.progress.set(Instant::now());
-        *self.pause.borrow_mut() = None;
+        self.pausing.set(false);
         let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
         self.bytes.set(self.bytes.get().saturating_add(bytes));
         let max = self.bounds.bytes_max;

@@ -5,6 +5,7 @@
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ use crate::limits::Permit;
 use crate::meters::{Counted, Meters};
 use crate::problem::Problem;
 use crate::response_body::{BrokeOff, Download};
-use crate::store::StoreHandle;
+use crate::shared::Shared;
 
 /// Whether a caller's connection has requests in flight, and since when it has none.
 pub struct Activity {
@@ -100,13 +101,13 @@ enum Outcome {
 
 /// The request's row among the incoming connections sessions (G4).
 struct Row {
-    store: StoreHandle,
+    shared: Arc<Shared>,
     id: RequestId,
 }
 
 impl Drop for Row {
     fn drop(&mut self) {
-        self.store.request_ended(self.id);
+        self.shared.store.request_ended(self.id);
     }
 }
 
@@ -137,14 +138,12 @@ impl Flight {
         &mut self,
         handset: Msisdn,
         permit: Permit,
-        store: &StoreHandle,
+        shared: &Arc<Shared>,
         id: RequestId,
     ) {
-        store.request_arrived(id, handset);
-        self.row = Some(Row {
-            store: store.clone(),
-            id,
-        });
+        shared.store.request_arrived(id, handset);
+        let shared = Arc::clone(shared);
+        self.row = Some(Row { shared, id });
         self.handset = Some(handset);
         self.permit = Some(permit);
         self.counted = Some(Counted::one(&self.meters.in_flight));

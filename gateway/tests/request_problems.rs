@@ -205,7 +205,7 @@ fn handset_offline_503_when_the_reconnect_hold_is_over() {
 fn a_handset_that_comes_back_within_the_hold_is_served() {
     let (store, _thread) = store_of_a_handset_that_left();
     let gateway = Gateway::start_with(1, store, |config| {
-        config.request.reconnect_hold = fake_shard::PATIENCE
+        config.request.reconnect_hold = fake_shard::PATIENCE;
     });
     let mut caller = gateway.caller();
     caller.get("/");
@@ -383,17 +383,17 @@ fn handset_broke_502_when_it_closes_or_speaks_bad_http() {
     });
     broken_by(|handset| handset.send("utter nonsense\r\n\r\n"));
     broken_by(|handset| {
-        handset.send("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n")
+        handset.send("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n");
     });
     broken_by(|handset| {
         handset
-            .send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n")
+            .send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n");
     });
     broken_by(|handset| {
         handset.send(format!(
             "HTTP/1.1 200 OK\r\nX: {}\r\n\r\n",
             "x".repeat(1 << 20)
-        ))
+        ));
     });
 }
 

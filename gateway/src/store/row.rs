@@ -216,7 +216,8 @@ mod tests {
         #[test]
         fn foreign_bytes_are_refused_or_mean_what_they_say(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
             if let Some(row) = Row::decode(&bytes) {
-                prop_assert_eq!(row.encode().as_slice(), bytes.as_slice());
+                let encoded = row.encode();
+                prop_assert_eq!(encoded.as_slice(), bytes.as_slice());
             }
         }
     }
