@@ -28,8 +28,6 @@ pub mod wheel;
 mod loopback_test;
 #[cfg(test)]
 mod simulation;
-#[cfg(test)]
-mod simulation_test;
 
 use std::collections::HashMap;
 use std::io;

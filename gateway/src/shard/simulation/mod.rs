@@ -5,6 +5,12 @@
     reason = "a test that indexes wrongly fails, as it should"
 )]
 
+mod meters;
+mod phone;
+mod pressure_test;
+mod sessions_test;
+mod storm_test;
+
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -12,10 +18,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use everline_protocol::{
-    Handset, HandsetEvent, HandsetOutput, Identity, Millis, Msisdn, RequestId,
-};
-use everline_uring::{Faults, PeerId, SimulatedConfig, SimulatedNet, SimulatedRing, Sockets as _};
+use everline_protocol::{Handset, HandsetOutput, Identity, Millis, Msisdn, Refusal, RequestId};
+use everline_uring::{Faults, SimulatedConfig, SimulatedNet, SimulatedRing, Sockets as _};
 
 use super::clock::Clock;
 use super::mailbox::{Letter, Mailbox, MailboxFull, Shards};
@@ -30,6 +34,7 @@ use crate::registration::{Admission, Verifier};
 use crate::shared::{PhaseCell, Shared};
 use crate::store::StoreHandle;
 use crate::stream::Handover;
+use phone::Phone;
 
 /// When the wall's clock stands at the simulation's start.
 pub(super) const WALL_S: u64 = 1_800_000_000;
@@ -56,41 +61,11 @@ pub(super) struct World {
     pub(super) net: SimulatedNet,
     pub(super) shards: Vec<Shard<SimulatedRing, VirtualClock>>,
     pub(super) shared: Arc<Shared>,
-    pub(super) phones: Vec<Phone>,
+    phones: Vec<Phone>,
     pub(super) requests: Vec<Waiting<Handover>>,
     pub(super) dice: Random,
     /// Whether each shard still turns.
     running: Vec<bool>,
-}
-
-/// One connection that a handset opened.
-pub(super) struct Phone {
-    pub(super) peer: PeerId,
-    pub(super) msisdn: Msisdn,
-    machine: Handset,
-    out: HandsetOutput,
-    /// What it was told, in order.
-    pub(super) heard: Vec<HandsetEvent>,
-    /// It says nothing more, though it reads.
-    pub(super) mute: bool,
-    /// The connection has not ended.
-    pub(super) open: bool,
-    pub(super) reading: bool,
-}
-
-impl Phone {
-    pub(super) fn is_registered(&self) -> bool {
-        self.open && self.machine.is_registered()
-    }
-
-    pub(super) fn heard(&self, wanted: impl Fn(&HandsetEvent) -> bool) -> usize {
-        self.heard.iter().filter(|event| wanted(event)).count()
-    }
-
-    pub(super) fn was_asked(&self, wanted: RequestId) -> bool {
-        let asked = |event: &HandsetEvent| matches!(event, HandsetEvent::RequestPending { id, .. } if *id == wanted);
-        self.heard(asked) > 0
-    }
 }
 
 /// What a [`World`] is made of.
@@ -276,6 +251,10 @@ impl World {
         }
     }
 
+    pub(super) fn refusal(&self, phone: usize) -> Option<&Refusal> {
+        self.phones[phone].refusal()
+    }
+
     pub(super) fn place(&self, msisdn: Msisdn) -> Option<Place> {
         self.shared.directory.lookup(msisdn)
     }
@@ -381,25 +360,5 @@ impl World {
             current,
             "the directory names sessions that live, and no others"
         );
-    }
-}
-
-impl Phone {
-    fn pump(&mut self, net: &SimulatedNet, now: Millis) {
-        if !self.open {
-            return;
-        }
-        let bytes = net.peer_received(self.peer);
-        self.machine.input(&bytes, now, &mut self.out);
-        self.machine.on_deadline(now, &mut self.out);
-        self.heard.append(&mut self.out.events);
-        if !self.mute {
-            net.peer_send(self.peer, &self.out.wire);
-        }
-        self.out.wire.clear();
-        if net.is_closed_by_ring(self.peer) || net.is_reset_by_ring(self.peer) {
-            self.open = false;
-            net.peer_close(self.peer);
-        }
     }
 }
