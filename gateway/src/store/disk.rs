@@ -1,6 +1,6 @@
 //! The store's database on disk: sled, one tree for each of the patent's two databases.
 //!
-//! Called by the store's thread only, which contains sled's panics. It sorts nothing and retries nothing: batches come
+//! Called by the store's thread only, which contains sled's panics. It sorts nothing and retries nothing: rows come
 //! sorted, and what fails is given again by the caller.
 
 use std::fs;
@@ -14,8 +14,6 @@ use super::backend::{Backend, StoreError};
 use super::buffer::{RequestChange, SessionChange};
 use super::row::{self, Row};
 
-/// Rows of one sled batch: large enough to pay its overhead, small enough not to hold its tree for long.
-const BATCH_ROWS: usize = 1_000;
 /// The files by which a directory is known to be sled's.
 const SLED_FILES: [&str; 2] = ["conf", "db"];
 /// What every database of ours holds: sled opens files of mere garbage as an empty database, and we would not notice.
@@ -105,48 +103,38 @@ impl Backend for Disk {
     }
 
     fn clear_requests(&mut self) -> Result<u64, StoreError> {
-        let mut keys = self.requests.iter().keys();
         let mut cleared = 0;
-        loop {
-            let mut batch = sled::Batch::default();
-            let mut rows = 0;
-            for key in keys.by_ref().take(BATCH_ROWS) {
-                batch.remove(key?);
-                rows += 1;
-            }
-            if rows == 0 {
-                return Ok(cleared);
-            }
-            self.requests.apply_batch(batch)?;
-            cleared += rows;
+        for key in self.requests.iter().keys() {
+            self.requests.remove(key?)?;
+            cleared += 1;
         }
+        Ok(cleared)
     }
 
+    // Row by row, not in sled's batches: a batch keeps all garbage of its rows until it ends, which came to 1.5 GB for
+    // a million rows in batches of a thousand, against 0.1 GB this way, and in no less time. No row needs another.
     fn write(
         &mut self,
         sessions: &[(Msisdn, SessionChange)],
         requests: &[(RequestId, RequestChange)],
     ) -> Result<(), StoreError> {
-        for rows in sessions.chunks(BATCH_ROWS) {
-            let mut batch = sled::Batch::default();
-            for (msisdn, change) in rows {
-                if let Some(row) = self.merged(*msisdn, change)? {
-                    batch.insert(&row::msisdn_key(*msisdn), &row.encode());
-                }
+        for (msisdn, change) in sessions {
+            if let Some(row) = self.merged(*msisdn, change)? {
+                self.sessions
+                    .insert(row::msisdn_key(*msisdn), &row.encode())?;
             }
-            self.sessions.apply_batch(batch)?;
         }
-        for rows in requests.chunks(BATCH_ROWS) {
-            let mut batch = sled::Batch::default();
-            for (id, change) in rows {
-                match change {
-                    RequestChange::Arrived { msisdn, since } => {
-                        batch.insert(&row::request_key(*id), &row::request_value(*msisdn, *since));
-                    }
-                    RequestChange::Ended => batch.remove(&row::request_key(*id)),
+        for (id, change) in requests {
+            let key = row::request_key(*id);
+            match change {
+                RequestChange::Arrived { msisdn, since } => {
+                    self.requests
+                        .insert(key, &row::request_value(*msisdn, *since))?;
+                }
+                RequestChange::Ended => {
+                    self.requests.remove(key)?;
                 }
             }
-            self.requests.apply_batch(batch)?;
         }
         self.db.flush()?;
         Ok(())

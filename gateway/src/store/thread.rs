@@ -26,8 +26,10 @@ use crate::metric_names::{STORE_DROPPED, STORE_ROWS};
 
 /// How long the gateway's start waits for the database; after that it opens while the gateway serves.
 const OPEN_WAIT: Duration = Duration::from_secs(10);
-/// From a failure to the next attempt, and from one complaint in the log to the next.
+/// From a failure to the next attempt.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
+/// From one complaint in the log to the next, while it goes on failing.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(300);
 /// Handsets that were connected before the start and have not come back after this time count as lost on disk too.
 const RETURN_WITHIN: Duration = Duration::from_secs(3600);
 /// Damaged databases that are kept beside the store; with one more the gateway runs without a store.
@@ -73,7 +75,23 @@ impl StoreThread {
     }
 }
 
+/// Makes the database: at the start, and again whenever it has failed.
+type Open = Box<dyn FnMut() -> Result<Box<dyn Backend>, StoreError> + Send>;
+
 pub(super) fn start(options: Options) -> io::Result<(StoreHandle, StoreThread)> {
+    let (path, cache_bytes) = (
+        options.path.clone().unwrap_or_default(),
+        options.cache_bytes,
+    );
+    let open: Open = Box::new(move || Ok(Box::new(Disk::open(&path, cache_bytes)?)));
+    start_with(options, open, RETRY_AFTER)
+}
+
+fn start_with(
+    options: Options,
+    open: Open,
+    retry_after: Duration,
+) -> io::Result<(StoreHandle, StoreThread)> {
     let (questions, asked) = sync_channel(QUESTIONS_MAX);
     let (opened, first_attempt) = sync_channel(1);
     let stop = Arc::new(AtomicBool::new(false));
@@ -94,7 +112,9 @@ pub(super) fn start(options: Options) -> io::Result<(StoreHandle, StoreThread)> 
         stop: Arc::clone(&stop),
         rows: counter!(STORE_ROWS),
         dropped: counter!(STORE_DROPPED),
+        open,
         backend: None,
+        retry_after,
         retry_at: Instant::now(),
         complained: None,
         started: SystemTime::now(),
@@ -123,7 +143,9 @@ struct Keeper {
     stop: Arc<AtomicBool>,
     rows: Counter,
     dropped: Counter,
+    open: Open,
     backend: Option<Box<dyn Backend>>,
+    retry_after: Duration,
     retry_at: Instant,
     complained: Option<Instant>,
     started: SystemTime,
@@ -173,14 +195,14 @@ impl Keeper {
         let Some(path) = self.options.path.clone() else {
             return;
         };
-        let first = contained(|| self.open_and_load(&path));
+        let first = contained(|| self.open_and_load());
         let opened = match first {
             Err(StoreError::Damaged(why)) => {
                 tracing::error!(%why, path = %path.display(), "the session store is damaged");
                 self.inner.expected.store(0, Ordering::Relaxed);
                 set_aside(&path).and_then(|aside| {
                     tracing::error!(aside = %aside.display(), "set the damaged session store aside; a fresh one takes its place");
-                    contained(|| self.open_and_load(&path))
+                    contained(|| self.open_and_load())
                 })
             }
             other => other,
@@ -196,8 +218,8 @@ impl Keeper {
     }
 
     /// Reads what the previous run left: whom to expect, and which requests it cut off.
-    fn open_and_load(&mut self, path: &Path) -> Result<Box<dyn Backend>, StoreError> {
-        let mut backend: Box<dyn Backend> = Box::new(Disk::open(path, self.options.cache_bytes)?);
+    fn open_and_load(&mut self) -> Result<Box<dyn Backend>, StoreError> {
+        let mut backend = (self.open)()?;
         let mut expected = 0;
         let first = self.unsettled.is_none();
         let unreadable = backend.load(&mut |msisdn, row| {
@@ -321,13 +343,13 @@ impl Keeper {
     /// The gateway goes on without the database, which is tried again later.
     fn failed(&mut self, error: &StoreError) {
         self.close();
-        self.retry_at = Instant::now() + RETRY_AFTER;
+        self.retry_at = Instant::now() + self.retry_after;
         if self
             .complained
-            .is_none_or(|at| at.elapsed() >= RETRY_AFTER * 10)
+            .is_none_or(|at| at.elapsed() >= COMPLAIN_EVERY)
         {
             self.complained = Some(Instant::now());
-            tracing::error!(%error, retry_after_s = RETRY_AFTER.as_secs(), "the gateway runs without its session store");
+            tracing::error!(%error, retry_after_s = self.retry_after.as_secs(), "the gateway runs without its session store");
         }
     }
 
@@ -396,4 +418,151 @@ fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
         aside.ok_or_else(|| StoreError::Unavailable("no free name to set it aside".into()))?;
     fs::rename(path, &aside).map_err(unavailable)?;
     Ok(aside)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::sync::atomic::AtomicUsize;
+
+    use everline_protocol::{RequestId, SessionId};
+
+    use super::super::buffer::RequestChange;
+    use super::*;
+
+    /// A database in memory whose next writes fail, by an error or a panic; what was written outlives it.
+    #[derive(Clone, Default)]
+    struct Flaky {
+        rows: Arc<Mutex<HashMap<Msisdn, SessionChange>>>,
+        failures: Arc<AtomicUsize>,
+        panics: bool,
+        opened: Arc<AtomicUsize>,
+    }
+
+    impl Backend for Flaky {
+        fn load(&mut self, each: &mut dyn FnMut(Msisdn, Row)) -> Result<u64, StoreError> {
+            for (msisdn, change) in self.rows.lock().expect("no panic inside").iter() {
+                let since = change.since.unwrap_or(change.seen);
+                let row = Row {
+                    session: change.session,
+                    since,
+                    last_seen: change.seen,
+                    left: change.left,
+                };
+                each(*msisdn, row);
+            }
+            Ok(0)
+        }
+
+        fn clear_requests(&mut self) -> Result<u64, StoreError> {
+            Ok(0)
+        }
+
+        fn write(
+            &mut self,
+            sessions: &[(Msisdn, SessionChange)],
+            _requests: &[(RequestId, RequestChange)],
+        ) -> Result<(), StoreError> {
+            let fails = self
+                .failures
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+                    left.checked_sub(1)
+                });
+            if fails.is_ok() {
+                assert!(!self.panics, "as sled does on garbage");
+                return Err(StoreError::Unavailable("no room".into()));
+            }
+            self.rows
+                .lock()
+                .expect("no panic inside")
+                .extend(sessions.iter().copied());
+            Ok(())
+        }
+
+        fn row(&mut self, _msisdn: Msisdn) -> Result<Option<Row>, StoreError> {
+            Ok(None)
+        }
+    }
+
+    fn handset(number: u64) -> Msisdn {
+        Msisdn::from_u64(number).expect("a valid number")
+    }
+
+    fn started(flaky: &Flaky) -> (StoreHandle, StoreThread) {
+        let options = Options {
+            path: Some("/nowhere/at/all".into()),
+            flush_interval: Duration::from_millis(1),
+            pending_rows_max: 100,
+            cache_bytes: 0,
+            recent: Duration::from_secs(60),
+            departures_max: 100,
+        };
+        let opened = flaky.clone();
+        let open: Open = Box::new(move || {
+            opened.opened.fetch_add(1, Ordering::SeqCst);
+            Ok(Box::new(opened.clone()))
+        });
+        start_with(options, open, Duration::from_millis(1)).expect("a thread")
+    }
+
+    fn until(what: &str, condition: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !condition() {
+            assert!(Instant::now() < deadline, "waited for {what}");
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn rows_that_could_not_be_written_are_written_when_the_database_is_back() {
+        for panics in [false, true] {
+            let flaky = Flaky {
+                panics,
+                ..Flaky::default()
+            };
+            flaky.failures.store(3, Ordering::SeqCst);
+            let (store, thread) = started(&flaky);
+            store.registered(handset(34_600_000_001), SessionId(1));
+            until("the row", || {
+                flaky.rows.lock().expect("no panic inside").len() == 1
+            });
+            until("the database to be back", || {
+                store.up() && store.lag().is_zero()
+            });
+            assert_eq!(
+                flaky.opened.load(Ordering::SeqCst),
+                4,
+                "opened anew after each failure"
+            );
+            assert!(thread.stop(Duration::from_secs(30)));
+        }
+    }
+
+    #[test]
+    fn those_who_were_connected_are_expected_and_count_as_having_left_at_the_start() {
+        let flaky = Flaky::default();
+        let (store, thread) = started(&flaky);
+        store.registered(handset(34_600_000_001), SessionId(1));
+        store.registered(handset(34_600_000_002), SessionId(2));
+        store.left(handset(34_600_000_002), SessionId(2), Cause::Bye);
+        assert!(
+            thread.stop(Duration::from_secs(30)),
+            "stopping writes what waits"
+        );
+
+        let (store, thread) = started(&flaky);
+        let minute = Duration::from_secs(60);
+        assert_eq!(store.expected(), 1);
+        assert!(store.left_recently(handset(34_600_000_001), minute));
+        assert!(
+            !store.left_recently(handset(34_600_000_002), minute),
+            "it left on purpose"
+        );
+        store.registered(handset(34_600_000_001), SessionId(3));
+        assert!(
+            !store.left_recently(handset(34_600_000_001), minute),
+            "it is back"
+        );
+        assert!(thread.stop(Duration::from_secs(30)));
+    }
 }
