@@ -387,12 +387,17 @@ fn findings(material: &Material) -> Vec<String> {
         );
         note(calls.failed.total(), "requests failed", &calls.failed);
     }
-    let never = material.handsets.saturating_sub(material.open_max);
-    if never > 0 {
-        findings.push(format!(
-            "{never} of {} handsets were never registered at the same time as the others",
-            material.handsets
-        ));
+    let wanted = material.handsets;
+    let [_, _, hold, _] = &material.borders;
+    for (open, when) in [
+        (material.open_max, "at one time"),
+        (hold.open, "after the hold"),
+    ] {
+        if open < wanted {
+            findings.push(format!(
+                "no more than {open} of {wanted} handsets were registered {when}"
+            ));
+        }
     }
     let calls = calls.as_ref().and_then(CallerBooks::imbalance);
     findings.extend(

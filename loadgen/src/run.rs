@@ -29,7 +29,7 @@ const SPARE_SLOTS_MAX: u32 = 1024;
 /// Buffers of a ring, and their size: a fleet's transfers are short.
 const BUFFERS: u32 = 256;
 const BUFFER_BYTES: usize = 16 * 1024;
-const ENTRIES: u32 = 4096;
+const ENTRIES: u32 = 2048;
 /// A report has no more rows than a day has seconds.
 const SECONDS_MAX: usize = 86_400;
 /// How long the callers' last requests may take beyond their own limit.

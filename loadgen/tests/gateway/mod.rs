@@ -198,44 +198,14 @@ async fn session(mut stream: TcpStream, state: Arc<State>) {
             },
             () = tokio::time::sleep(due) => machine.on_deadline(now(), &rules, &mut out),
         }
-        let mut ended = false;
-        while !out.events.is_empty() {
-            match out.events.remove(0) {
-                SessionEvent::Authenticate(connect) => {
-                    state.tokens.lock().unwrap().push(connect.token.clone());
-                    let left = |left: u64| left.checked_sub(1);
-                    if state
-                        .refuse_first
-                        .fetch_update(Ordering::AcqRel, Ordering::Acquire, left)
-                        .is_ok()
-                    {
-                        let refusal = Refusal {
-                            code: RefusalCode::BadToken,
-                            retry_after_s: None,
-                            reason: None,
-                        };
-                        machine.refuse(&refusal, &mut out);
-                    } else {
-                        who = Some(connect.msisdn.as_u64());
-                        let old = state
-                            .sessions
-                            .lock()
-                            .unwrap()
-                            .insert(connect.msisdn.as_u64(), orders.clone());
-                        let _ = old.map(|old| old.send(Order::End(ErrorCode::Replaced)));
-                        machine.admit(SessionId(1), now(), &rules, &mut out);
-                        state.registered.fetch_add(1, Ordering::AcqRel);
-                    }
-                }
-                SessionEvent::Refused(_)
-                | SessionEvent::Left
-                | SessionEvent::Broken(_)
-                | SessionEvent::Dead => ended = true,
-                SessionEvent::Ready
-                | SessionEvent::KeepAliveSent
-                | SessionEvent::KeepAliveAnswered => {}
-            }
-        }
+        let ended = on_events(
+            &state,
+            &mut machine,
+            &orders,
+            &mut who,
+            (now(), &rules),
+            &mut out,
+        );
         let sent = stream.write_all(&out.wire).await;
         out.wire.clear();
         if ended || sent.is_err() {
@@ -250,6 +220,55 @@ async fn session(mut stream: TcpStream, state: Arc<State>) {
     {
         sessions.remove(&who);
     }
+}
+
+/// Does what the machine tells; `true` if the session has ended.
+fn on_events(
+    state: &State,
+    machine: &mut Session,
+    orders: &mpsc::UnboundedSender<Order>,
+    who: &mut Option<u64>,
+    (now, rules): (Millis, &Rules),
+    out: &mut SessionOutput,
+) -> bool {
+    let mut ended = false;
+    while !out.events.is_empty() {
+        match out.events.remove(0) {
+            SessionEvent::Authenticate(connect) => {
+                state.tokens.lock().unwrap().push(connect.token.clone());
+                let left = |left: u64| left.checked_sub(1);
+                if state
+                    .refuse_first
+                    .fetch_update(Ordering::AcqRel, Ordering::Acquire, left)
+                    .is_ok()
+                {
+                    let refusal = Refusal {
+                        code: RefusalCode::BadToken,
+                        retry_after_s: None,
+                        reason: None,
+                    };
+                    machine.refuse(&refusal, out);
+                } else {
+                    *who = Some(connect.msisdn.as_u64());
+                    let old = state
+                        .sessions
+                        .lock()
+                        .unwrap()
+                        .insert(connect.msisdn.as_u64(), orders.clone());
+                    let _ = old.map(|old| old.send(Order::End(ErrorCode::Replaced)));
+                    machine.admit(SessionId(1), now, rules, out);
+                    state.registered.fetch_add(1, Ordering::AcqRel);
+                }
+            }
+            SessionEvent::Refused(_)
+            | SessionEvent::Left
+            | SessionEvent::Broken(_)
+            | SessionEvent::Dead => ended = true,
+            SessionEvent::Ready | SessionEvent::KeepAliveSent | SessionEvent::KeepAliveAnswered => {
+            }
+        }
+    }
+    ended
 }
 
 async fn data_channel(mut stream: TcpStream, state: Arc<State>) {
