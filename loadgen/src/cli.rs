@@ -181,7 +181,7 @@ pub struct RunArgs {
     /// Domain under which the gateway addresses handsets.
     #[arg(long, value_name = "NAME", default_value = "localhost", value_parser = domain, help_heading = "Callers")]
     pub domain: String,
-    /// Requests http://MSISDN.DOMAIN/PATH instead of http://DOMAIN/MSISDN/PATH.
+    /// Addresses handsets as MSISDN.DOMAIN/PATH (host form) instead of DOMAIN/MSISDN/PATH (path form).
     #[arg(long, help_heading = "Callers")]
     pub host_form: bool,
     /// Path to request.
