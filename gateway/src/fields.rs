@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use http::header::{
-    CONNECTION, FORWARDED, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+    CONNECTION, COOKIE, FORWARDED, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
     TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue};
@@ -52,6 +52,20 @@ pub fn remove_hop_by_hop(fields: &mut HeaderMap) {
     }
 }
 
+/// HTTP/2 may send each cookie in a field of its own; HTTP/1.1 knows only one field (RFC 9113, section 8.2.3).
+pub fn join_cookies(fields: &mut HeaderMap) {
+    let crumbs: Vec<&[u8]> = fields
+        .get_all(COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if crumbs.len() > 1
+        && let Ok(whole) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]))
+    {
+        fields.insert(COOKIE, whole);
+    }
+}
+
 /// Which protocol a message wants to change to, if it says so as it must (RFC 9110, section 7.8). `h2c` never: what
 /// came after it would pass the gateway unseen.
 pub fn upgrade(fields: &HeaderMap) -> Option<HeaderValue> {
@@ -72,11 +86,6 @@ pub fn takes_trailers(fields: &HeaderMap) -> bool {
 /// Whether a request waits for `100 Continue` before it sends its body.
 pub fn expects_continue(fields: &HeaderMap) -> bool {
     tokens(fields, &http::header::EXPECT).any(|token| token.eq_ignore_ascii_case("100-continue"))
-}
-
-/// Whether a response announces trailers.
-pub fn announces_trailers(fields: &HeaderMap) -> bool {
-    fields.contains_key(TRAILER)
 }
 
 fn tokens<'f>(fields: &'f HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'f str> + use<'f> {

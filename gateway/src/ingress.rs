@@ -1,7 +1,9 @@
 //! [1] Accepts callers, speaks HTTP/1.1 and HTTP/2 with them, admits their requests or refuses them.
 //!
 //! `worker` runs one. HTTP/2 is spoken with prior knowledge only: its preface tells. What of HTTP is hyper's and what is
-//! ours to say is explained in `head_gate`; what becomes of an admitted request is `carry`'s business.
+//! ours to say is explained in `head_gate`; what becomes of an admitted request is `carry`'s business. Over HTTP/2 the h2
+//! library answers two things by itself: a header list far above our bound (431 without a body), and frames that break
+//! the protocol (a reset).
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;

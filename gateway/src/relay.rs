@@ -2,6 +2,10 @@
 //!
 //! `carry` calls it with a channel that is bound and a request that it may have to send twice. It decides what of the
 //! request goes on and tells whether a failure left the request whole; whether to try again is for `carry` to say.
+//!
+//! Limits that are hyper's: over HTTP/1 trailers pass only if the message announced them in `Trailer`, and to a caller
+//! only if it sent `TE: trailers` (both as RFC 9110 section 6.5 allows); over HTTP/2 a caller gets no interim response
+//! but what its own body needs.
 
 use std::io;
 use std::pin::Pin;
@@ -20,8 +24,8 @@ use tokio::time::{Instant, sleep_until};
 use crate::channel::Channel;
 use crate::directory::Place;
 use crate::fields::{
-    X_FORWARDED_PREFIX, X_REQUEST_ID, append_forwarded, expects_continue, remove_hop_by_hop,
-    takes_trailers, upgrade,
+    X_FORWARDED_PREFIX, X_REQUEST_ID, append_forwarded, expects_continue, join_cookies,
+    remove_hop_by_hop, takes_trailers, upgrade,
 };
 use crate::idle_channels::IdleChannels;
 use crate::problem::Problem;
@@ -65,6 +69,9 @@ impl Outgoing {
         let takes_trailers = takes_trailers(&fields);
         let expects_continue = head.version >= Version::HTTP_11 && expects_continue(&fields);
         remove_hop_by_hop(&mut fields);
+        if head.version == Version::HTTP_2 {
+            join_cookies(&mut fields);
+        }
         append_forwarded(&mut fields, context.caller.ip(), &context.host);
         let text = |text: &str| HeaderValue::from_str(text).ok();
         let ours = [

@@ -115,7 +115,8 @@ fn a_request_is_translated_and_so_is_its_response() {
     let mut caller = Caller::connect(&gateway);
     let request = get("http://34600000001.localhost:8080/contacts?a=b")
         .header("te", "trailers")
-        .header("cookie", "a=b");
+        .header("cookie", "a=b")
+        .header("cookie", "c=d");
     let sent = caller.send(request.body(empty()).unwrap());
     let mut handset = gateway.answered();
     let head = handset.read_head();
@@ -127,6 +128,7 @@ fn a_request_is_translated_and_so_is_its_response() {
     );
     assert_eq!(field(&head, "connection"), Some("te"));
     assert_eq!(field(&head, "te"), Some("trailers"));
+    assert_eq!(field(&head, "cookie"), Some("a=b; c=d"));
     assert_eq!(
         field(&head, "transfer-encoding"),
         None,

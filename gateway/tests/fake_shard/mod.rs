@@ -383,6 +383,41 @@ impl Wire {
         seen
     }
 
+    /// A head, or nothing if the connection ends first, however it does.
+    pub fn try_head(&mut self) -> Option<String> {
+        let mut seen = vec![];
+        loop {
+            if let Some(at) = seen.windows(4).position(|window| window == b"\r\n\r\n") {
+                self.unread = seen.split_off(at + 4);
+                return String::from_utf8(seen).ok();
+            }
+            seen.extend(self.try_some()?);
+        }
+    }
+
+    /// So many bytes, or nothing if the connection ends first, however it does.
+    pub fn try_exact(&mut self, count: usize) -> Option<Vec<u8>> {
+        let mut seen = vec![];
+        while seen.len() < count {
+            seen.extend(self.try_some()?);
+        }
+        self.unread = seen.split_off(count);
+        Some(seen)
+    }
+
+    fn try_some(&mut self) -> Option<Vec<u8>> {
+        if !self.unread.is_empty() {
+            return Some(std::mem::take(&mut self.unread));
+        }
+        let mut buffer = [0; 4096];
+        match self.socket.read(&mut buffer) {
+            Ok(0) => None,
+            Ok(read) => Some(buffer[..read].to_vec()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("nothing came in time"),
+            Err(_) => None,
+        }
+    }
+
     /// A head and the body that its Content-Length tells.
     pub fn read_message(&mut self) -> (String, String) {
         let head = self.read_head();
