@@ -14,7 +14,10 @@ impl Address {
     pub(crate) fn empty() -> Self {
         // SAFETY: all zeroes are a valid `sockaddr_storage`: it is plain integers, family AF_UNSPEC.
         let storage = unsafe { std::mem::zeroed() };
-        Self { storage, len: size_of::<libc::sockaddr_storage>() as libc::socklen_t }
+        Self {
+            storage,
+            len: size_of::<libc::sockaddr_storage>() as libc::socklen_t,
+        }
     }
 
     /// Makes room again for the next answer.
@@ -29,11 +32,17 @@ impl Address {
                 let name = libc::sockaddr_in {
                     sin_family: libc::AF_INET as libc::sa_family_t,
                     sin_port: v4.port().to_be(),
-                    sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(v4.ip().octets()) },
+                    sin_addr: libc::in_addr {
+                        s_addr: u32::from_ne_bytes(v4.ip().octets()),
+                    },
                     sin_zero: [0; 8],
                 };
                 // SAFETY: `sockaddr_storage` is large and aligned enough for every address family.
-                unsafe { std::ptr::from_mut(&mut this.storage).cast::<libc::sockaddr_in>().write(name) };
+                unsafe {
+                    std::ptr::from_mut(&mut this.storage)
+                        .cast::<libc::sockaddr_in>()
+                        .write(name)
+                };
                 this.len = size_of::<libc::sockaddr_in>() as libc::socklen_t;
             }
             SocketAddr::V6(v6) => {
@@ -41,11 +50,17 @@ impl Address {
                     sin6_family: libc::AF_INET6 as libc::sa_family_t,
                     sin6_port: v6.port().to_be(),
                     sin6_flowinfo: v6.flowinfo(),
-                    sin6_addr: libc::in6_addr { s6_addr: v6.ip().octets() },
+                    sin6_addr: libc::in6_addr {
+                        s6_addr: v6.ip().octets(),
+                    },
                     sin6_scope_id: v6.scope_id(),
                 };
                 // SAFETY: as above.
-                unsafe { std::ptr::from_mut(&mut this.storage).cast::<libc::sockaddr_in6>().write(name) };
+                unsafe {
+                    std::ptr::from_mut(&mut this.storage)
+                        .cast::<libc::sockaddr_in6>()
+                        .write(name)
+                };
                 this.len = size_of::<libc::sockaddr_in6>() as libc::socklen_t;
             }
         }
@@ -57,13 +72,21 @@ impl Address {
         match i32::from(self.storage.ss_family) {
             libc::AF_INET => {
                 // SAFETY: the family says what was written, and the storage holds it.
-                let name = unsafe { std::ptr::from_ref(&self.storage).cast::<libc::sockaddr_in>().read() };
+                let name = unsafe {
+                    std::ptr::from_ref(&self.storage)
+                        .cast::<libc::sockaddr_in>()
+                        .read()
+                };
                 let ip = Ipv4Addr::from(name.sin_addr.s_addr.to_ne_bytes());
                 SocketAddr::new(IpAddr::V4(ip), u16::from_be(name.sin_port))
             }
             libc::AF_INET6 => {
                 // SAFETY: as above.
-                let name = unsafe { std::ptr::from_ref(&self.storage).cast::<libc::sockaddr_in6>().read() };
+                let name = unsafe {
+                    std::ptr::from_ref(&self.storage)
+                        .cast::<libc::sockaddr_in6>()
+                        .read()
+                };
                 let ip = Ipv6Addr::from(name.sin6_addr.s6_addr);
                 SocketAddr::new(IpAddr::V6(ip), u16::from_be(name.sin6_port))
             }

@@ -19,12 +19,23 @@ pub(crate) struct Buffers {
 impl Buffers {
     /// Panics if `count * bytes` is zero or does not fit an allocation.
     pub(crate) fn new(count: u32, bytes: usize) -> Self {
-        let size = (count as usize).checked_mul(bytes).filter(|size| *size > 0).expect("the pool has a size");
+        let size = (count as usize)
+            .checked_mul(bytes)
+            .filter(|size| *size > 0)
+            .expect("the pool has a size");
         let layout = Layout::from_size_align(size, 64).expect("the pool fits an allocation");
         // SAFETY: the layout's size is not zero, as checked above.
         let start = unsafe { alloc_zeroed(layout) };
-        let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
-        Self { start, layout, bytes, free: (0..count).rev().collect(), count }
+        let Some(start) = NonNull::new(start) else {
+            handle_alloc_error(layout)
+        };
+        Self {
+            start,
+            layout,
+            bytes,
+            free: (0..count).rev().collect(),
+            count,
+        }
     }
 
     /// Size of one buffer.
@@ -37,7 +48,10 @@ impl Buffers {
     }
 
     pub(crate) fn give_back(&mut self, buffer: u32) {
-        assert!(buffer < self.count && self.free.len() < self.count as usize, "a buffer is given back once");
+        assert!(
+            buffer < self.count && self.free.len() < self.count as usize,
+            "a buffer is given back once"
+        );
         self.free.push(buffer);
     }
 

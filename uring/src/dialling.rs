@@ -33,7 +33,10 @@ impl Ring {
         if from.is_some() && !self.can_bind {
             self.table.release(socket);
             // Before Linux 6.11 a socket in a table cannot be bound.
-            self.ready.push(Event::Connected { socket, result: Err(Errno(libc::EOPNOTSUPP)) });
+            self.ready.push(Event::Connected {
+                socket,
+                result: Err(Errno(libc::EOPNOTSUPP)),
+            });
             return;
         }
         let mut record = Box::new(Dialling {
@@ -45,14 +48,25 @@ impl Ring {
             abandoned: false,
         });
         let fixed = Fixed(socket.slot);
-        let domain = if to.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
-        let mut chain = vec![opcode::Socket::new(domain, libc::SOCK_STREAM, 0).file_index(Some(target(socket))).build()];
+        let domain = if to.is_ipv4() {
+            libc::AF_INET
+        } else {
+            libc::AF_INET6
+        };
+        let mut chain = vec![
+            opcode::Socket::new(domain, libc::SOCK_STREAM, 0)
+                .file_index(Some(target(socket)))
+                .build(),
+        ];
         if let Some(name) = &mut record.from {
             if from.is_some_and(|from| from.port() == 0) {
                 // The port is chosen at connect, when the whole address is known: else one source has only 28,000 of them.
                 let (level, on) = (libc::IPPROTO_IP as u32, std::ptr::from_ref(&ON).cast());
                 let option = libc::IP_BIND_ADDRESS_NO_PORT as u32;
-                chain.push(opcode::SetSockOpt::new(fixed, level, option, on, size_of_val(&ON) as u32).build());
+                chain.push(
+                    opcode::SetSockOpt::new(fixed, level, option, on, size_of_val(&ON) as u32)
+                        .build(),
+                );
             }
             let len = name.len_now();
             chain.push(opcode::Bind::new(fixed, name.name(), len).build());
@@ -66,16 +80,35 @@ impl Ring {
         self.make_room(chain.len());
         let last = chain.len() - 1;
         for (step, entry) in chain.into_iter().enumerate() {
-            let flags = if step == last { squeue::Flags::empty() } else { squeue::Flags::IO_LINK };
-            self.push(&entry.flags(flags).user_data(Tag::of_socket(Kind::Connect, socket).user_data()));
+            let flags = if step == last {
+                squeue::Flags::empty()
+            } else {
+                squeue::Flags::IO_LINK
+            };
+            self.push(
+                &entry
+                    .flags(flags)
+                    .user_data(Tag::of_socket(Kind::Connect, socket).user_data()),
+            );
         }
     }
 
     /// One completion of the chain; after the last the socket is open, or ends.
-    pub(crate) fn dial_step_ended(&mut self, socket: SocketKey, result: i32, events: &mut Vec<Event>) {
+    pub(crate) fn dial_step_ended(
+        &mut self,
+        socket: SocketKey,
+        result: i32,
+        events: &mut Vec<Event>,
+    ) {
         self.pointing -= 1;
-        let record = self.dials.get_mut(&socket.slot).expect("a connect under way has its record");
-        let slot = self.table.slot(socket).expect("a slot is not released while an operation is in flight");
+        let record = self
+            .dials
+            .get_mut(&socket.slot)
+            .expect("a connect under way has its record");
+        let slot = self
+            .table
+            .slot(socket)
+            .expect("a slot is not released while an operation is in flight");
         slot.in_flight -= 1;
         record.steps -= 1;
         record.has_socket.get_or_insert(result >= 0);
@@ -90,7 +123,10 @@ impl Ring {
         if slot.state == State::Connecting && !failed {
             slot.state = State::Open;
             self.dials.remove(&socket.slot);
-            events.push(Event::Connected { socket, result: Ok(()) });
+            events.push(Event::Connected {
+                socket,
+                result: Ok(()),
+            });
         } else if has_socket {
             slot.state = State::Closing;
             self.end_if_idle(socket);
@@ -111,6 +147,9 @@ impl Ring {
     pub(crate) fn dial_failure(&mut self, socket: SocketKey) -> Option<Event> {
         let record = self.dials.remove(&socket.slot)?;
         let error = record.error.filter(|_| !record.abandoned)?;
-        Some(Event::Connected { socket, result: Err(error) })
+        Some(Event::Connected {
+            socket,
+            result: Err(error),
+        })
     }
 }

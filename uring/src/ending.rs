@@ -13,7 +13,10 @@ use crate::tag::{Kind, Tag};
 use crate::{Event, SocketKey};
 
 /// Linger on, 0 seconds: the close that follows sends a reset.
-static RESET: libc::linger = libc::linger { l_onoff: 1, l_linger: 0 };
+static RESET: libc::linger = libc::linger {
+    l_onoff: 1,
+    l_linger: 0,
+};
 
 /// The most that is dropped unread before a close.
 const DISCARD_BYTES: u32 = 1 << 20;
@@ -21,7 +24,9 @@ const DISCARD_BYTES: u32 = 1 << 20;
 impl Ring {
     /// The owner's close or reset. A stale key does nothing.
     pub(crate) fn end(&mut self, socket: SocketKey, reset: bool) {
-        let Some(slot) = self.table.slot(socket) else { return };
+        let Some(slot) = self.table.slot(socket) else {
+            return;
+        };
         slot.reset = reset;
         match slot.state {
             State::Connecting => {
@@ -38,6 +43,7 @@ impl Ring {
                     // Maybe only a transfer, which ends by itself; then this finds nothing.
                     self.cancel(Tag::of_socket(Kind::Writable, socket));
                 }
+                self.forget_waiting_receive(socket);
                 self.end_if_idle(socket);
             }
             State::Free | State::Promised | State::Closing => {}
@@ -46,7 +52,9 @@ impl Ring {
 
     /// Closes the slot of a closing socket once nothing of it is in flight.
     pub(crate) fn end_if_idle(&mut self, socket: SocketKey) {
-        let Some(slot) = self.table.slot(socket) else { return };
+        let Some(slot) = self.table.slot(socket) else {
+            return;
+        };
         if slot.state != State::Closing || slot.in_flight > 0 {
             return;
         }
@@ -55,9 +63,15 @@ impl Ring {
         let before = if slot.reset {
             let linger = std::ptr::from_ref(&RESET).cast();
             let (level, option) = (libc::SOL_SOCKET as u32, libc::SO_LINGER as u32);
-            opcode::SetSockOpt::new(Fixed(socket.slot), level, option, linger, size_of::<libc::linger>() as u32)
-                .build()
-                .user_data(Tag::of_socket(Kind::Linger, socket).user_data())
+            opcode::SetSockOpt::new(
+                Fixed(socket.slot),
+                level,
+                option,
+                linger,
+                size_of::<libc::linger>() as u32,
+            )
+            .build()
+            .user_data(Tag::of_socket(Kind::Linger, socket).user_data())
         } else {
             // MSG_TRUNC makes TCP drop the bytes in place of copying them: no buffer is needed.
             opcode::Recv::new(Fixed(socket.slot), std::ptr::null_mut(), DISCARD_BYTES)
@@ -73,7 +87,10 @@ impl Ring {
 
     /// A slot is closed: free it, and tell whoever waits for that.
     pub(crate) fn closed(&mut self, socket: SocketKey, events: &mut Vec<Event>) {
-        self.table.slot(socket).expect("a slot is closed once").in_flight = 0;
+        self.table
+            .slot(socket)
+            .expect("a slot is closed once")
+            .in_flight = 0;
         self.table.release(socket);
         events.push(self.dial_failure(socket).unwrap_or(Event::Closed(socket)));
     }

@@ -10,7 +10,10 @@
 //! - an accept is armed only while a slot is free for it: a connection that finds the table full would be lost;
 //! - an idle socket holds a poll and no buffer; a buffer is taken from the ring's pool for the moment of a transfer.
 
-#![expect(unsafe_code, reason = "this crate is where the kernel is spoken to; everything else forbids it")]
+#![expect(
+    unsafe_code,
+    reason = "this crate is where the kernel is spoken to; everything else forbids it"
+)]
 
 mod address;
 mod buffers;
@@ -126,7 +129,8 @@ pub trait Sockets {
     fn watch(&mut self, socket: SocketKey);
 
     /// Fetches what is there, without waiting for it: [`Event::Received`]. One at a time for a socket. If that filled
-    /// the buffer, a [`Event::Readable`] follows, since there may be more.
+    /// the buffer, a [`Event::Readable`] follows, since there may be more. Bytes and the peer's end that come together
+    /// are one arrival: who must not miss the end receives again until EAGAIN, an empty lease or another error.
     fn receive(&mut self, socket: SocketKey);
 
     /// Sends at most [`Sockets::buffer_bytes`] of `bytes` as far as the kernel takes them at once: [`Event::Sent`].

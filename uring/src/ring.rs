@@ -46,7 +46,10 @@ pub struct Ring {
     borrowers: Vec<SocketKey>,
     /// Transfers that wait for a buffer, at most one receive and one send a socket.
     waiting: VecDeque<Transfer>,
-    #[expect(clippy::vec_box, reason = "the kernel writes to a record's address, which must survive the vector's growth")]
+    #[expect(
+        clippy::vec_box,
+        reason = "the kernel writes to a record's address, which must survive the vector's growth"
+    )]
     accepts: Vec<Box<Accepting>>,
     accepts_free: Vec<u32>,
     listener: Option<TcpListener>,
@@ -77,7 +80,10 @@ const NO_BUFFER: u32 = u32::MAX;
 
 impl std::fmt::Debug for Ring {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ring").field("slots", &self.table.len()).field("free", &self.table.free()).finish_non_exhaustive()
+        f.debug_struct("Ring")
+            .field("slots", &self.table.len())
+            .field("free", &self.table.free())
+            .finish_non_exhaustive()
     }
 }
 
@@ -88,10 +94,15 @@ impl Ring {
         assert!(config.slots <= INDEX_MAX && config.buffers <= INDEX_MAX && config.buffers > 0);
         let uring = setup::build(config.entries, config.slots)?;
         if let Some(listener) = &config.listener {
-            listener.set_nonblocking(false).map_err(os("set the listener to blocking"))?;
+            listener
+                .set_nonblocking(false)
+                .map_err(os("set the listener to blocking"))?;
         }
         let can_bind = setup::can_bind(&uring);
-        let nobody = SocketKey { slot: 0, generation: 0 };
+        let nobody = SocketKey {
+            slot: 0,
+            generation: 0,
+        };
         let mut ring = Self {
             uring,
             table: Table::new(config.slots),
@@ -146,7 +157,9 @@ impl Ring {
             None => self.uring.submit_and_wait(1),
             Some(wait) => {
                 let limit = Timespec::from(wait);
-                self.uring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&limit))
+                self.uring
+                    .submitter()
+                    .submit_with_args(1, &SubmitArgs::new().timespec(&limit))
             }
         };
         match entered {
@@ -170,14 +183,17 @@ impl Ring {
         let (kind, socket, entry) = match transfer {
             Transfer::Receive(socket) => {
                 let (target, bytes) = (self.buffers.address(buffer), self.buffers.bytes() as u32);
-                let entry = opcode::Recv::new(Fixed(socket.slot), target, bytes).flags(libc::MSG_DONTWAIT).build();
+                let entry = opcode::Recv::new(Fixed(socket.slot), target, bytes)
+                    .flags(libc::MSG_DONTWAIT)
+                    .build();
                 (Kind::Receive, socket, entry)
             }
             Transfer::Send(socket, bytes) => {
                 let len = self.buffers.fill(buffer, &bytes) as u32;
-                let entry = opcode::Send::new(Fixed(socket.slot), self.buffers.address(buffer), len)
-                    .flags(libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
-                    .build();
+                let entry =
+                    opcode::Send::new(Fixed(socket.slot), self.buffers.address(buffer), len)
+                        .flags(libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+                        .build();
                 (Kind::Send, socket, entry)
             }
         };
@@ -188,18 +204,29 @@ impl Ring {
 
     fn start_waiting(&mut self) {
         while self.buffers.any_free() {
-            let Some(transfer) = self.waiting.pop_front() else { return };
-            match transfer {
-                // Nobody wants the bytes of a socket that is being closed.
-                Transfer::Receive(socket) if self.table.open(socket).is_none() => self.operation_ended(socket),
-                other => self.start(other),
-            }
+            let Some(transfer) = self.waiting.pop_front() else {
+                return;
+            };
+            self.start(transfer);
+        }
+    }
+
+    /// Nobody wants the bytes of a socket that is being closed: its receive need not wait for a buffer any more.
+    pub(crate) fn forget_waiting_receive(&mut self, socket: SocketKey) {
+        let waits =
+            |transfer: &Transfer| matches!(transfer, Transfer::Receive(other) if *other == socket);
+        if let Some(at) = self.waiting.iter().position(waits) {
+            self.waiting.remove(at);
+            self.operation_ended(socket);
         }
     }
 
     /// One operation of a socket has had its last completion.
     fn operation_ended(&mut self, socket: SocketKey) {
-        let slot = self.table.slot(socket).expect("a slot is not released while an operation is in flight");
+        let slot = self
+            .table
+            .slot(socket)
+            .expect("a slot is not released while an operation is in flight");
         slot.in_flight -= 1;
         self.end_if_idle(socket);
     }
@@ -214,7 +241,12 @@ impl Ring {
                 events.push(Event::Woken);
             }
             Some(Kind::Accept) => events.push(self.accept_ended(tag.index(), result)),
-            Some(Kind::Watch) => self.watch_fired(tag.socket(), result, cqueue::more(completion.flags()), events),
+            Some(Kind::Watch) => self.watch_fired(
+                tag.socket(),
+                result,
+                cqueue::more(completion.flags()),
+                events,
+            ),
             Some(Kind::Writable) => {
                 if self.table.slot(tag.socket()).is_none() {
                     self.stale += 1;
@@ -225,7 +257,9 @@ impl Ring {
                 }
                 self.operation_ended(tag.socket());
             }
-            Some(kind @ (Kind::Receive | Kind::Send)) => self.transfer_ended(kind, tag.index(), result, events),
+            Some(kind @ (Kind::Receive | Kind::Send)) => {
+                self.transfer_ended(kind, tag.index(), result, events)
+            }
             Some(Kind::Connect) => self.dial_step_ended(tag.socket(), result, events),
             Some(Kind::Close) => self.closed(tag.socket(), events),
             Some(Kind::Ignore | Kind::Discard | Kind::Linger) => {}
@@ -246,7 +280,10 @@ impl Ring {
         let slot = self.table.slot(socket).expect("promised");
         slot.state = State::Open;
         slot.in_flight = 0;
-        Event::Accepted { socket, peer: record.peer.read() }
+        Event::Accepted {
+            socket,
+            peer: record.peer.read(),
+        }
     }
 
     fn watch_fired(&mut self, socket: SocketKey, result: i32, more: bool, events: &mut Vec<Event>) {
@@ -257,7 +294,10 @@ impl Ring {
         // Without F_MORE the kernel has ended the multishot, whatever its result says.
         slot.watched = more;
         if slot.state == State::Open && (result >= 0 || !more) {
-            events.push(Event::Readable { socket, watching: more });
+            events.push(Event::Readable {
+                socket,
+                watching: more,
+            });
         }
         if !more {
             self.operation_ended(socket);
@@ -267,20 +307,33 @@ impl Ring {
     fn transfer_ended(&mut self, kind: Kind, buffer: u32, result: i32, events: &mut Vec<Event>) {
         self.pointing -= 1;
         let socket = self.borrowers[buffer as usize];
-        let slot = self.table.slot(socket).expect("a slot is not released while an operation is in flight");
+        let slot = self
+            .table
+            .slot(socket)
+            .expect("a slot is not released while an operation is in flight");
         let (open, watching) = (slot.state == State::Open, slot.watched);
         let keeps_buffer = kind == Kind::Receive && open && result > 0;
         if !keeps_buffer {
             self.buffers.give_back(buffer);
         }
         if open && kind == Kind::Send {
-            let result = if result < 0 { Err(Errno(-result)) } else { Ok(result as u32) };
+            let result = if result < 0 {
+                Err(Errno(-result))
+            } else {
+                Ok(result as u32)
+            };
             events.push(Event::Sent { socket, result });
         } else if open {
             let result = match result {
                 ..0 => Err(Errno(-result)),
-                0 => Ok(Lease { buffer: NO_BUFFER, len: 0 }),
-                1.. => Ok(Lease { buffer, len: result as u32 }),
+                0 => Ok(Lease {
+                    buffer: NO_BUFFER,
+                    len: 0,
+                }),
+                1.. => Ok(Lease {
+                    buffer,
+                    len: result as u32,
+                }),
             };
             let full = matches!(&result, Ok(lease) if lease.len as usize == self.buffers.bytes());
             events.push(Event::Received { socket, result });
@@ -296,12 +349,18 @@ impl Ring {
     fn settle(&mut self) -> bool {
         let _ = self.uring.submit();
         // A failure (ENOENT: nothing to cancel) is as good.
-        let _ = self.uring.submitter().register_sync_cancel(Some(Timespec::from(Duration::from_secs(1))), CancelBuilder::any());
+        let _ = self.uring.submitter().register_sync_cancel(
+            Some(Timespec::from(Duration::from_secs(1))),
+            CancelBuilder::any(),
+        );
         for _ in 0..100 {
             self.reap();
             while let Some(completion) = self.completions.pop_front() {
                 let kind = Tag::from_user_data(completion.user_data()).kind();
-                if matches!(kind, Some(Kind::Wake | Kind::Accept | Kind::Receive | Kind::Send | Kind::Connect)) {
+                if matches!(
+                    kind,
+                    Some(Kind::Wake | Kind::Accept | Kind::Receive | Kind::Send | Kind::Connect)
+                ) {
                     self.pointing -= 1;
                 }
             }
@@ -318,11 +377,21 @@ impl Sockets for Ring {
     type Waker = Waker;
 
     fn accept(&mut self) {
-        let listener = self.listener.as_ref().expect("a ring that accepts was given a listener").as_raw_fd();
-        let socket = self.table.take(State::Promised).expect("an accept is armed only while a slot is free");
+        let listener = self
+            .listener
+            .as_ref()
+            .expect("a ring that accepts was given a listener")
+            .as_raw_fd();
+        let socket = self
+            .table
+            .take(State::Promised)
+            .expect("an accept is armed only while a slot is free");
         self.table.slot(socket).expect("just taken").in_flight = 1;
         let index = self.accepts_free.pop().unwrap_or_else(|| {
-            self.accepts.push(Box::new(Accepting { socket: None, peer: Address::empty() }));
+            self.accepts.push(Box::new(Accepting {
+                socket: None,
+                peer: Address::empty(),
+            }));
             self.accepts.len() as u32 - 1
         });
         let record = &mut self.accepts[index as usize];
@@ -354,30 +423,40 @@ impl Sockets for Ring {
     }
 
     fn watch(&mut self, socket: SocketKey) {
-        let Some(slot) = self.table.open(socket).filter(|slot| !slot.watched) else { return };
+        let Some(slot) = self.table.open(socket).filter(|slot| !slot.watched) else {
+            return;
+        };
         slot.watched = true;
         slot.in_flight += 1;
         let events = (libc::POLLIN | libc::POLLRDHUP) as u32;
-        let entry = opcode::PollAdd::new(Fixed(socket.slot), events).multi(true).build();
+        let entry = opcode::PollAdd::new(Fixed(socket.slot), events)
+            .multi(true)
+            .build();
         self.push(&entry.user_data(Tag::of_socket(Kind::Watch, socket).user_data()));
     }
 
     fn receive(&mut self, socket: SocketKey) {
-        let Some(slot) = self.table.open(socket) else { return };
+        let Some(slot) = self.table.open(socket) else {
+            return;
+        };
         slot.in_flight += 1;
         self.start(Transfer::Receive(socket));
     }
 
     fn send(&mut self, socket: SocketKey, bytes: &[u8]) -> usize {
         let bytes = &bytes[..bytes.len().min(self.buffers.bytes())];
-        let Some(slot) = self.table.open(socket).filter(|_| !bytes.is_empty()) else { return 0 };
+        let Some(slot) = self.table.open(socket).filter(|_| !bytes.is_empty()) else {
+            return 0;
+        };
         slot.in_flight += 1;
         self.start(Transfer::Send(socket, bytes.into()));
         bytes.len()
     }
 
     fn await_writable(&mut self, socket: SocketKey) {
-        let Some(slot) = self.table.open(socket) else { return };
+        let Some(slot) = self.table.open(socket) else {
+            return;
+        };
         slot.in_flight += 1;
         let entry = opcode::PollAdd::new(Fixed(socket.slot), libc::POLLOUT as u32).build();
         self.push(&entry.user_data(Tag::of_socket(Kind::Writable, socket).user_data()));
@@ -405,7 +484,11 @@ impl Sockets for Ring {
     }
 
     fn bytes(&self, lease: &Lease) -> &[u8] {
-        if lease.buffer == NO_BUFFER { &[] } else { self.buffers.look(lease.buffer, lease.len) }
+        if lease.buffer == NO_BUFFER {
+            &[]
+        } else {
+            self.buffers.look(lease.buffer, lease.len)
+        }
     }
 
     fn release(&mut self, lease: Lease) {
@@ -449,10 +532,14 @@ impl Drop for Ring {
 
 /// The place in the table that an operation puts its socket into.
 pub(crate) fn target(socket: SocketKey) -> DestinationSlot {
-    DestinationSlot::try_from_slot_target(socket.slot).expect("a table is far smaller than the largest slot number")
+    DestinationSlot::try_from_slot_target(socket.slot)
+        .expect("a table is far smaller than the largest slot number")
 }
 
 /// Errors of `io_uring_enter` after which the next turn goes on: time is up, a signal, completions to be taken first.
 fn passing(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN))
+    matches!(
+        error.raw_os_error(),
+        Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN)
+    )
 }

@@ -39,9 +39,18 @@ pub(crate) struct Table {
 
 impl Table {
     pub(crate) fn new(slots: u32) -> Self {
-        let empty = Slot { generation: 0, in_flight: 0, state: State::Free, watched: false, reset: false };
+        let empty = Slot {
+            generation: 0,
+            in_flight: 0,
+            state: State::Free,
+            watched: false,
+            reset: false,
+        };
         // Reversed, so that the lowest slots are used first and their pages are the warm ones.
-        Self { slots: vec![empty; slots as usize], free: (0..slots).rev().collect() }
+        Self {
+            slots: vec![empty; slots as usize],
+            free: (0..slots).rev().collect(),
+        }
     }
 
     pub(crate) fn len(&self) -> u32 {
@@ -58,7 +67,10 @@ impl Table {
         let entry = &mut self.slots[slot as usize];
         debug_assert_eq!(entry.state, State::Free);
         entry.state = state;
-        Some(SocketKey { slot, generation: entry.generation })
+        Some(SocketKey {
+            slot,
+            generation: entry.generation,
+        })
     }
 
     /// The slot of a key, unless the slot has been used again since, or is free.
@@ -76,7 +88,10 @@ impl Table {
     /// Frees the slot for its next use, under the next generation.
     pub(crate) fn release(&mut self, socket: SocketKey) {
         let slot = &mut self.slots[socket.slot as usize];
-        assert!(slot.generation == socket.generation && slot.in_flight == 0, "a slot is released once, at rest");
+        assert!(
+            slot.generation == socket.generation && slot.in_flight == 0,
+            "a slot is released once, at rest"
+        );
         *slot = Slot {
             generation: slot.generation.wrapping_add(1),
             in_flight: 0,

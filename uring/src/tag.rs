@@ -83,7 +83,10 @@ impl Tag {
     }
 
     pub(crate) fn socket(self) -> SocketKey {
-        SocketKey { slot: self.index(), generation: self.0 as u32 }
+        SocketKey {
+            slot: self.index(),
+            generation: self.0 as u32,
+        }
     }
 }
 
@@ -94,8 +97,14 @@ mod tests {
     #[test]
     fn a_tag_gives_back_what_it_was_made_of() {
         for (number, kind) in KINDS.into_iter().enumerate() {
-            assert_eq!(kind as usize, number, "the table is in the order of the discriminants");
-            let socket = SocketKey { slot: INDEX_MAX, generation: u32::MAX };
+            assert_eq!(
+                kind as usize, number,
+                "the table is in the order of the discriminants"
+            );
+            let socket = SocketKey {
+                slot: INDEX_MAX,
+                generation: u32::MAX,
+            };
             let tag = Tag::from_user_data(Tag::of_socket(kind, socket).user_data());
             assert_eq!((tag.kind(), tag.socket()), (Some(kind), socket));
         }

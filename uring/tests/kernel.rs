@@ -17,14 +17,27 @@ struct World {
 impl World {
     fn new(slots: u32, buffers: u32) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback can be bound");
-        let at = listener.local_addr().expect("a bound socket has an address");
-        let config = RingConfig { slots, buffers, buffer_bytes: 2048, entries: 64, listener: Some(listener) };
-        Self { ring: Ring::new(config).expect("io_uring is available"), at, events: Vec::new() }
+        let at = listener
+            .local_addr()
+            .expect("a bound socket has an address");
+        let config = RingConfig {
+            slots,
+            buffers,
+            buffer_bytes: 2048,
+            entries: 64,
+            listener: Some(listener),
+        };
+        Self {
+            ring: Ring::new(config).expect("io_uring is available"),
+            at,
+            events: Vec::new(),
+        }
     }
 
     fn dial(&self) -> TcpStream {
         let peer = TcpStream::connect(self.at).expect("the listener accepts into its backlog");
-        peer.set_read_timeout(Some(PATIENCE)).expect("a time limit can be set");
+        peer.set_read_timeout(Some(PATIENCE))
+            .expect("a time limit can be set");
         peer
     }
 
@@ -35,8 +48,14 @@ impl World {
             if let Some(at) = self.events.iter().position(|event| pick(event).is_some()) {
                 return pick(&self.events.remove(at)).expect("just picked");
             }
-            assert!(Instant::now() < end, "{what} did not come; there is {:?}", self.events);
-            self.ring.turn(Some(Duration::from_millis(100)), &mut self.events).expect("a turn works");
+            assert!(
+                Instant::now() < end,
+                "{what} did not come; there is {:?}",
+                self.events
+            );
+            self.ring
+                .turn(Some(Duration::from_millis(100)), &mut self.events)
+                .expect("a turn works");
         }
     }
 
@@ -52,9 +71,12 @@ impl World {
         self.ring.receive(socket);
         let end = Instant::now() + PATIENCE;
         loop {
-            let received = |event: &Event| matches!(event, Event::Received { socket: s, .. } if *s == socket);
+            let received =
+                |event: &Event| matches!(event, Event::Received { socket: s, .. } if *s == socket);
             if let Some(at) = self.events.iter().position(received) {
-                let Event::Received { result, .. } = self.events.remove(at) else { unreachable!("just matched") };
+                let Event::Received { result, .. } = self.events.remove(at) else {
+                    unreachable!("just matched")
+                };
                 return result.map(|lease| {
                     let bytes = self.ring.bytes(&lease).to_vec();
                     self.ring.release(lease);
@@ -62,12 +84,16 @@ impl World {
                 });
             }
             assert!(Instant::now() < end, "nothing was received");
-            self.ring.turn(Some(Duration::from_millis(100)), &mut self.events).expect("a turn works");
+            self.ring
+                .turn(Some(Duration::from_millis(100)), &mut self.events)
+                .expect("a turn works");
         }
     }
 
     fn closed(&mut self, socket: SocketKey) {
-        self.until("the close", |event| matches!(event, Event::Closed(s) if *s == socket).then_some(()));
+        self.until("the close", |event| {
+            matches!(event, Event::Closed(s) if *s == socket).then_some(())
+        });
     }
 }
 
@@ -79,14 +105,21 @@ fn a_connection_is_accepted_read_answered_and_closed() {
     assert_eq!(from, peer.local_addr().expect("connected"));
     world.ring.watch(socket);
     peer.write_all(b"hello").expect("connected");
-    world.until("bytes", |event| matches!(event, Event::Readable { socket: s, .. } if *s == socket).then_some(()));
+    world.until("bytes", |event| {
+        matches!(event, Event::Readable { socket: s, .. } if *s == socket).then_some(())
+    });
     assert_eq!(world.read(socket), Ok(b"hello".to_vec()));
-    assert_eq!(world.read(socket), Err(Errno(libc::EAGAIN)), "receiving never waits");
+    assert_eq!(
+        world.read(socket),
+        Err(Errno(libc::EAGAIN)),
+        "receiving never waits"
+    );
     assert_eq!(world.ring.send(socket, b"good bye"), 8);
     world.ring.close(socket);
     world.closed(socket);
     let mut heard = String::new();
-    peer.read_to_string(&mut heard).expect("an armed poll does not keep the FIN back");
+    peer.read_to_string(&mut heard)
+        .expect("an armed poll does not keep the FIN back");
     assert_eq!(heard, "good bye");
     assert_eq!(world.ring.free(), 8);
 }
@@ -98,7 +131,9 @@ fn what_a_peer_sent_too_much_does_not_cost_it_our_last_line() {
     let (socket, _) = world.accept();
     world.ring.watch(socket);
     peer.write_all(&[b'x'; 10_000]).expect("connected");
-    world.until("bytes", |event| matches!(event, Event::Readable { .. }).then_some(()));
+    world.until("bytes", |event| {
+        matches!(event, Event::Readable { .. }).then_some(())
+    });
     assert_eq!(world.read(socket).map(|bytes| bytes.len()), Ok(2048));
     world.ring.send(socket, b"ERROR\r\n");
     world.ring.close(socket);
@@ -116,7 +151,9 @@ fn a_reset_is_a_reset() {
     world.ring.watch(socket);
     world.ring.reset(socket);
     world.closed(socket);
-    let error = peer.read(&mut [0; 1]).expect_err("a reset is no end of stream");
+    let error = peer
+        .read(&mut [0; 1])
+        .expect_err("a reset is no end of stream");
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
 }
 
@@ -134,7 +171,10 @@ fn a_full_table_leaves_connections_in_the_backlog() {
         }
         let (socket, _) = world.accept();
         world.ring.watch(socket);
-        assert!(keys.insert(socket), "a slot used again has another generation");
+        assert!(
+            keys.insert(socket),
+            "a slot used again has another generation"
+        );
         held.push(socket);
     }
     assert_eq!(peers.len(), keys.len());
@@ -145,7 +185,9 @@ fn another_thread_ends_a_turn() {
     let mut world = World::new(2, 2);
     let waker = world.ring.waker();
     let thread = std::thread::spawn(move || waker.wake());
-    world.until("the wake", |event| matches!(event, Event::Woken).then_some(()));
+    world.until("the wake", |event| {
+        matches!(event, Event::Woken).then_some(())
+    });
     thread.join().expect("the thread ends");
 }
 
@@ -157,11 +199,12 @@ fn it_dials_from_a_given_address_and_hears_refusals() {
     let there = listener.local_addr().expect("bound");
     for from in [None, Some("127.77.1.2:0".parse().expect("an address"))] {
         let socket = world.ring.connect(from, there).expect("a slot is free");
-        world.until("the connection", |event| match event {
-            Event::Connected { socket: s, result } if *s == socket => Some(*result),
-            _ => None,
-        })
-        .expect("somebody listens");
+        world
+            .until("the connection", |event| match event {
+                Event::Connected { socket: s, result } if *s == socket => Some(*result),
+                _ => None,
+            })
+            .expect("somebody listens");
         let (mut peer, address) = listener.accept().expect("connected");
         assert!(from.is_none_or(|from: SocketAddr| from.ip() == address.ip()));
         world.ring.send(socket, b"hi");
@@ -200,12 +243,17 @@ fn a_slow_reader_is_told_apart_and_waited_for() {
             Err(Errno(libc::EAGAIN)) => break,
             Err(other) => panic!("{other}"),
         }
-        assert!(sent < 64 << 20, "a peer that reads nothing must fill its socket");
+        assert!(
+            sent < 64 << 20,
+            "a peer that reads nothing must fill its socket"
+        );
     }
     world.ring.await_writable(socket);
     let mut buffer = vec![0; sent];
     peer.read_exact(&mut buffer).expect("all of it is there");
-    world.until("room", |event| matches!(event, Event::Writable(_)).then_some(()));
+    world.until("room", |event| {
+        matches!(event, Event::Writable(_)).then_some(())
+    });
 }
 
 #[test]
@@ -225,7 +273,10 @@ fn a_small_pool_serves_many_sockets() {
     let mut events = std::mem::take(&mut world.events);
     while received + sent < 200 {
         assert!(Instant::now() < end, "{received} received, {sent} sent");
-        world.ring.turn(Some(Duration::from_millis(100)), &mut events).expect("a turn works");
+        world
+            .ring
+            .turn(Some(Duration::from_millis(100)), &mut events)
+            .expect("a turn works");
         for event in events.drain(..) {
             match event {
                 Event::Received { result, .. } => {
@@ -250,7 +301,10 @@ fn a_ring_that_is_dropped_in_the_middle_of_everything_leaves_nothing_behind() {
     for _ in 0..8 {
         world.ring.accept();
     }
-    world.ring.turn(Some(Duration::ZERO), &mut world.events).expect("a turn works");
+    world
+        .ring
+        .turn(Some(Duration::ZERO), &mut world.events)
+        .expect("a turn works");
     world.ring.receive(socket);
     drop(world);
     drop(peer);
@@ -263,7 +317,10 @@ fn armed_accepts_can_be_cancelled() {
         world.ring.accept();
     }
     assert_eq!((world.ring.accepting(), world.ring.free()), (5, 11));
-    world.ring.turn(Some(Duration::ZERO), &mut world.events).expect("a turn works");
+    world
+        .ring
+        .turn(Some(Duration::ZERO), &mut world.events)
+        .expect("a turn works");
     world.ring.cancel_accepts();
     for _ in 0..5 {
         let error = world.until("the cancellation", |event| match event {
