@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use everline_uring::SocketKey;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::directory::Place;
@@ -93,22 +93,36 @@ pub(crate) fn any_place_of(shard: u16) -> Place {
     )
 }
 
-/// Turns the first SIGTERM or SIGINT into a drain, and the second into the end of the process. Returns only if signals
-/// can't be received.
-pub async fn on_signals(request: DrainRequest) -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    for again in [false, true] {
-        let name = tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-        };
-        if again {
-            tracing::warn!(signal = name, "a second signal: ending at once");
-            std::process::exit(1);
-        }
-        tracing::info!(signal = name, "leaving; a second signal ends at once");
-        request.leave();
+/// SIGTERM and SIGINT, which from here on no longer end the process by themselves.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Takes the signals over; must be called inside a runtime.
+    pub fn install() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
-    Ok(())
+
+    /// Turns the first one into a drain, and the second into the end of the process.
+    pub async fn obey(mut self, request: DrainRequest) {
+        let signal = self.next().await;
+        tracing::info!(signal, "leaving; a second signal ends at once");
+        request.leave();
+        let signal = self.next().await;
+        tracing::warn!(signal, "a second signal: ending at once");
+        std::process::exit(1);
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
 }

@@ -3,43 +3,36 @@
 //! Every thread reports its end here. One that ends while nobody asked it to, by a panic or an error, ends the gateway:
 //! half of one would hold handsets that nobody can reach. [`Gateway::wait`] tells; `main` turns it into an exit code.
 
-use std::any::Any;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
-use everline_uring::{Ring, RingConfig, RingError, Sockets};
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::sync::{oneshot, watch};
+use everline_uring::RingError;
+use tokio::sync::watch;
 
 use crate::admin::{self, Admin};
 use crate::config::{Auth, Config};
 use crate::directory::Directory;
-use crate::drain::{self, DrainRequest};
+use crate::drain::DrainRequest;
 use crate::limits::{Bounds, Limits};
 use crate::machine::Machine;
 use crate::metrics::{MetricsError, recorder};
 use crate::pending::Pending;
 use crate::registration::{Admission, KeySetError, Verifier};
 use crate::shard;
-use crate::shard::clock::SystemClock;
-use crate::shard::mailbox::{Letter, Mailbox, Shards};
+use crate::shard::mailbox::Shards;
 use crate::shared::{Phase, PhaseCell, Shared};
-use crate::store::{self, StoreHandle, StoreThread};
-use crate::worker::{self, WorkerSockets};
+use crate::store::{self, StoreHandle};
 
-/// Connections that may wait to be accepted; the kernel cuts it to `net.core.somaxconn`.
-const BACKLOG: i32 = 65_535;
-/// Transfers under way at once in one shard; a signaling line fits into one buffer.
-const RING_BUFFERS: u32 = 64;
-const RING_BUFFER_BYTES: usize = 4_096;
-const RING_ENTRIES: u32 = 256;
-/// What a thread may take to end beyond what it was given to finish its work.
-const JOIN_MARGIN: Duration = Duration::from_secs(10);
+mod listeners;
+mod threads;
+
+use listeners::{listen, listening, worker_listeners};
+use threads::{
+    Happened, JOIN_MARGIN, Threads, join, prepare_shards, start_admin, start_workers, stop_shards,
+};
 
 /// Why the gateway did not start.
 #[derive(Debug, thiserror::Error)]
@@ -141,32 +134,19 @@ pub struct Gateway {
     threads: Option<Threads>,
 }
 
-#[derive(Debug)]
-struct Threads {
-    shards: Vec<JoinHandle<()>>,
-    workers: Vec<JoinHandle<()>>,
-    stop_workers: watch::Sender<bool>,
-    store: Option<StoreThread>,
-    admin: JoinHandle<()>,
-    stop_admin: oneshot::Sender<()>,
-    admin_runtime: tokio::runtime::Handle,
-}
-
-#[derive(Debug)]
-enum Happened {
-    Drained,
-    Ended(Broken),
-}
-
-/// A shard's thread that has made its ring and waits for the others.
-struct Prepared {
-    thread: JoinHandle<()>,
-    go: Sender<(Arc<Shared>, Arc<Verifier>)>,
-}
-
 impl Gateway {
     /// Starts every thread and returns when handsets and callers are served.
     pub fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_with(config, false)
+    }
+
+    /// The same, and before it serves SIGTERM and SIGINT are taken over: the first begins the drain, a second one ends
+    /// the process.
+    pub fn start_obeying_signals(config: Config) -> Result<Self, StartError> {
+        Self::start_with(config, true)
+    }
+
+    fn start_with(config: Config, obey_signals: bool) -> Result<Self, StartError> {
         let machine = Machine::probe();
         let sizes = Sizes::of(&config, &machine);
         let recorder = recorder()?;
@@ -197,7 +177,7 @@ impl Gateway {
             drain: drain.clone(),
             recorder,
         };
-        let (admin, admin_runtime, stop_admin) = start_admin(admin, admin_listener, &happened)?;
+        let (admin, stop_admin) = start_admin(admin, admin_listener, obey_signals, &happened)?;
         let (stop_workers, stop) = watch::channel(false);
         let workers = start_workers(workers, &shared, &stop, &happened)?;
         let shards = prepared
@@ -222,7 +202,6 @@ impl Gateway {
             store,
             admin,
             stop_admin,
-            admin_runtime,
         };
         Ok(Self {
             shared,
@@ -246,17 +225,6 @@ impl Gateway {
     /// Begins to leave in order; [`Gateway::wait`] tells when the handsets have had their time.
     pub fn drain(&self) {
         self.drain.leave();
-    }
-
-    /// From now on SIGTERM and SIGINT begin the drain, and a second one ends the process.
-    pub fn handle_signals(&self) {
-        let Some(threads) = &self.threads else { return };
-        let request = self.drain.clone();
-        threads.admin_runtime.spawn(async move {
-            if let Err(error) = drain::on_signals(request).await {
-                tracing::error!(%error, "cannot receive signals: only POST /drain leaves in order");
-            }
-        });
     }
 
     /// Blocks until the drain is over (then [`Gateway::stop`] ends what is left), or a thread ended unasked.
@@ -347,243 +315,4 @@ fn warn_if_anyone_may_register(config: &Config) {
             "AUTHENTICATION IS OFF (auth = \"none\"): any program on this machine may register as any handset"
         );
     }
-}
-
-/// A listening socket; `shared_port`: several of ours listen on it.
-fn listen(
-    section: &'static str,
-    listen: SocketAddr,
-    shared_port: bool,
-) -> Result<TcpListener, StartError> {
-    let open = || {
-        let socket = Socket::new(
-            Domain::for_address(listen),
-            Type::STREAM,
-            Some(Protocol::TCP),
-        )?;
-        socket.set_reuse_address(true)?;
-        socket.set_reuse_port(shared_port)?;
-        // Accepted sockets inherit it: a signal must not wait for an ACK.
-        socket.set_tcp_nodelay(true)?;
-        socket.bind(&listen.into())?;
-        socket.listen(BACKLOG)?;
-        socket.set_nonblocking(true)?;
-        Ok(TcpListener::from(socket))
-    };
-    open().map_err(listening(section, listen))
-}
-
-fn listening(section: &'static str, listen: SocketAddr) -> impl Fn(io::Error) -> StartError {
-    move |error| StartError::Listen {
-        section,
-        listen,
-        error,
-    }
-}
-
-/// One listener a worker for each of the two ports, all on the port that the first one got.
-fn worker_listeners(config: &Config, workers: usize) -> Result<Vec<WorkerSockets>, StartError> {
-    let ports = [
-        ("ingress", config.ingress.listen),
-        ("data", config.data.listen),
-    ];
-    for (section, address) in ports {
-        // With SO_REUSEPORT a second gateway would silently share the port, and get half of the requests. Without it
-        // the port must be free, so this listener comes and goes first.
-        drop(listen(section, address, false)?);
-    }
-    let mut sockets: Vec<WorkerSockets> = Vec::with_capacity(workers);
-    for _ in 0..workers {
-        let [ingress, data] = ports.map(|(section, address)| {
-            let first = sockets.first().map(|first| {
-                if section == "ingress" {
-                    &first.ingress
-                } else {
-                    &first.data
-                }
-            });
-            let at = first.map_or(Ok(address), TcpListener::local_addr)?;
-            listen(section, at, true)
-        });
-        sockets.push(WorkerSockets {
-            ingress: ingress?,
-            data: data?,
-        });
-    }
-    Ok(sockets)
-}
-
-/// Starts the shards' threads: each makes its ring and gives its mailbox back, and waits for what they share.
-fn prepare_shards(
-    config: &Config,
-    sizes: Sizes,
-    listener: &TcpListener,
-    happened: &Sender<Happened>,
-) -> Result<(Vec<Prepared>, Vec<Mailbox>), StartError> {
-    let clock = SystemClock::default();
-    let mut prepared = Vec::with_capacity(sizes.shards);
-    let mut mailboxes = Vec::with_capacity(sizes.shards);
-    for number in 0..sizes.shards {
-        let number = u16::try_from(number).unwrap_or(u16::MAX);
-        let ring = RingConfig {
-            slots: sizes.slots,
-            buffers: RING_BUFFERS,
-            buffer_bytes: RING_BUFFER_BYTES,
-            entries: RING_ENTRIES,
-            listener: Some(listener.try_clone()?),
-        };
-        let letters_max = config.signaling.mailbox_letters_max;
-        let (made, mailbox) = channel();
-        let (go, start) = channel::<(Arc<Shared>, Arc<Verifier>)>();
-        let body = move || {
-            let ring = match Ring::new(ring) {
-                Ok(ring) => ring,
-                Err(error) => {
-                    // The starter waits for exactly this.
-                    let _ = made.send(Err(error));
-                    return Ok(());
-                }
-            };
-            let mailbox = Mailbox::new(letters_max, ring.waker());
-            let _ = made.send(Ok(mailbox.clone()));
-            match start.recv() {
-                Ok((shared, verifier)) => {
-                    shard::run(ring, mailbox, number, shared, verifier, clock)
-                }
-                // Another thread could not start: there is nothing to run.
-                Err(_) => Ok(()),
-            }
-        };
-        let thread = spawn(format!("shard-{number}"), happened, body)?;
-        let mailbox = mailbox
-            .recv()
-            .map_err(|_gone| io::Error::other("a shard ended while it started"))??;
-        mailboxes.push(mailbox);
-        prepared.push(Prepared { thread, go });
-    }
-    Ok((prepared, mailboxes))
-}
-
-fn start_workers(
-    sockets: Vec<WorkerSockets>,
-    shared: &Arc<Shared>,
-    stop: &watch::Receiver<bool>,
-    happened: &Sender<Happened>,
-) -> io::Result<Vec<JoinHandle<()>>> {
-    let start = |(index, sockets)| {
-        let (shared, stop) = (Arc::clone(shared), stop.clone());
-        spawn(format!("worker-{index}"), happened, move || {
-            worker::run(index, sockets, shared, stop)
-        })
-    };
-    sockets.into_iter().enumerate().map(start).collect()
-}
-
-type AdminThread = (JoinHandle<()>, tokio::runtime::Handle, oneshot::Sender<()>);
-
-/// The admin's thread also carries the drain and the metrics' upkeep.
-fn start_admin(
-    admin: Admin,
-    listener: TcpListener,
-    happened: &Sender<Happened>,
-) -> io::Result<AdminThread> {
-    const UPKEEP_EVERY: Duration = Duration::from_secs(5);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let handle = runtime.handle().clone();
-    let (stop, stopped) = oneshot::channel::<()>();
-    let drained = happened.clone();
-    let thread = spawn("admin".to_owned(), happened, move || {
-        runtime.block_on(async move {
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            let (shared, request, recorder) = (Arc::clone(&admin.shared), admin.drain.clone(), admin.recorder.clone());
-            tokio::spawn(async move {
-                drain::leave(&shared, &request).await;
-                // Nobody listens if the gateway is being stopped already.
-                let _ = drained.send(Happened::Drained);
-            });
-            tokio::spawn(async move {
-                // Histograms keep their samples until they are drained, by a scrape or by this.
-                let mut tick = tokio::time::interval(UPKEEP_EVERY);
-                loop {
-                    tick.tick().await;
-                    recorder.run_upkeep();
-                }
-            });
-            tokio::select! {
-                () = admin::serve(listener, admin) => Err(io::Error::other("the admin port closed")),
-                _ = stopped => Ok(()),
-            }
-        })
-    })?;
-    Ok((thread, handle, stop))
-}
-
-/// A thread that tells when it ends though it was not stopped: bodies return `Ok` only when they were.
-fn spawn(
-    name: String,
-    happened: &Sender<Happened>,
-    body: impl FnOnce() -> io::Result<()> + Send + 'static,
-) -> io::Result<JoinHandle<()>> {
-    let (happened, thread) = (happened.clone(), name.clone());
-    std::thread::Builder::new().name(name).spawn(move || {
-        let why = match catch_unwind(AssertUnwindSafe(body)) {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => error.to_string(),
-            Err(panic) => format!("it panicked: {}", panic_text(&*panic)),
-        };
-        tracing::error!(%thread, %why, "a thread of the gateway ended");
-        // Nobody listens if the gateway is gone.
-        let _ = happened.send(Happened::Ended(Broken { thread, why }));
-    })
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no text")
-}
-
-fn stop_shards(shared: &Shared) {
-    let deadline = Instant::now() + JOIN_MARGIN;
-    let mut untold: Vec<u16> = (0..shared.shards.len())
-        .filter_map(|shard| u16::try_from(shard).ok())
-        .collect();
-    while !untold.is_empty() && Instant::now() < deadline {
-        untold.retain(|shard| {
-            shared
-                .shards
-                .post(drain::any_place_of(*shard), Letter::Stop)
-                .is_err()
-        });
-        if !untold.is_empty() {
-            std::thread::park_timeout(Duration::from_millis(2));
-        }
-    }
-}
-
-/// Waits for the threads, with a limit over all of them; one that has not ended is left behind.
-fn join(what: &str, threads: Vec<JoinHandle<()>>, limit: Duration) -> Result<(), Broken> {
-    let deadline = Instant::now() + limit;
-    let mut result = Ok(());
-    for thread in threads {
-        let name = thread.thread().name().unwrap_or(what).to_owned();
-        while !thread.is_finished() && Instant::now() < deadline {
-            std::thread::park_timeout(Duration::from_millis(2));
-        }
-        if !thread.is_finished() {
-            result = Err(Broken {
-                thread: name,
-                why: format!("it had not ended after {limit:?}"),
-            });
-        } else if thread.join().is_err() {
-            // Its panic was caught and told by `spawn`; this one came after it.
-            result = Err(Broken {
-                thread: name,
-                why: "it panicked at its end".to_owned(),
-            });
-        }
-    }
-    result
 }

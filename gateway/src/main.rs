@@ -110,9 +110,7 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
         Some(StartError::Keys(_)) => return ExitCode::from(2),
         _ => {}
     }
-    let ours = error.is::<ConfigErrors>()
-        || error.is::<lab::LabError>()
-        || error.is::<Usage>();
+    let ours = error.is::<ConfigErrors>() || error.is::<lab::LabError>() || error.is::<Usage>();
     ExitCode::from(if ours { 2 } else { 1 })
 }
 
@@ -125,8 +123,7 @@ fn run(args: &ConfigArgs) -> anyhow::Result<()> {
     let machine = Machine::probe();
     let config = config_file::read(&args.config, &machine)?;
     log_to_stderr(&config)?;
-    let gateway = Gateway::start(config)?;
-    gateway.handle_signals();
+    let gateway = Gateway::start_obeying_signals(config)?;
     gateway.wait()?;
     gateway.stop()?;
     tracing::info!("left");

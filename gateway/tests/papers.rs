@@ -22,13 +22,19 @@ fn page() -> String {
 }
 
 fn parse(text: &str) -> Result<String, Vec<ConfigError>> {
-    config_file::parse(text, Path::new(""), &Machine::UNBOUNDED).map(|config| format!("{config:#?}"))
+    config_file::parse(text, Path::new(""), &Machine::UNBOUNDED)
+        .map(|config| format!("{config:#?}"))
 }
 
 /// `key = value`, and nothing that merely looks like it in a sentence.
 fn assignment(line: &str) -> Option<(&str, &str)> {
     let (key, value) = line.split_once(" = ")?;
-    let name = |key: &str| !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_' || byte.is_ascii_digit());
+    let name = |key: &str| {
+        !key.is_empty()
+            && key
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'_' || byte.is_ascii_digit())
+    };
     name(key).then_some((key, value))
 }
 
@@ -37,7 +43,10 @@ fn keys_of_the_example() -> BTreeMap<String, Option<String>> {
     let mut keys = BTreeMap::new();
     let mut section = String::new();
     for line in example().lines() {
-        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        if let Some(name) = line
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+        {
             section = format!("{name}.");
             continue;
         }
@@ -48,7 +57,10 @@ fn keys_of_the_example() -> BTreeMap<String, Option<String>> {
         };
         if let Some((key, value)) = assignment(line) {
             let default = has_default.then(|| value.to_owned());
-            assert!(keys.insert(format!("{section}{key}"), default).is_none(), "{section}{key} stands twice in the example");
+            assert!(
+                keys.insert(format!("{section}{key}"), default).is_none(),
+                "{section}{key} stands twice in the example"
+            );
         }
     }
     keys
@@ -60,14 +72,25 @@ fn keys_of_the_page() -> BTreeMap<String, Option<String>> {
     let mut section = String::new();
     for line in page().lines() {
         if let Some(heading) = line.strip_prefix("## ") {
-            let name = heading.strip_prefix("`[").and_then(|rest| rest.strip_suffix("]`"));
+            let name = heading
+                .strip_prefix("`[")
+                .and_then(|rest| rest.strip_suffix("]`"));
             section = name.map(|name| format!("{name}.")).unwrap_or_default();
         }
-        let cells: Vec<_> = line.trim_matches('|').split(" | ").map(|cell| cell.trim().trim_matches('`')).collect();
-        let [key, _, default, _] = cells[..] else { continue };
+        let cells: Vec<_> = line
+            .trim_matches('|')
+            .split(" | ")
+            .map(|cell| cell.trim().trim_matches('`'))
+            .collect();
+        let [key, _, default, _] = cells[..] else {
+            continue;
+        };
         if line.starts_with("| `") {
             let default = (!matches!(default, "—" | "required")).then(|| default.to_owned());
-            assert!(keys.insert(format!("{section}{key}"), default).is_none(), "{section}{key} stands twice on the page");
+            assert!(
+                keys.insert(format!("{section}{key}"), default).is_none(),
+                "{section}{key} stands twice on the page"
+            );
         }
     }
     keys
@@ -77,7 +100,13 @@ fn keys_of_the_page() -> BTreeMap<String, Option<String>> {
 fn every_key_stands_in_the_example_and_on_the_page_and_no_other() {
     let known: BTreeSet<_> = config_file::keys()
         .into_iter()
-        .map(|key| if key.section.is_empty() { key.name.to_owned() } else { format!("{}.{}", key.section, key.name) })
+        .map(|key| {
+            if key.section.is_empty() {
+                key.name.to_owned()
+            } else {
+                format!("{}.{}", key.section, key.name)
+            }
+        })
         .collect();
     assert!(known.len() > 40, "{known:?}");
     let shown: BTreeSet<_> = keys_of_the_example().into_keys().collect();
@@ -91,7 +120,12 @@ fn the_example_is_valid_and_its_commented_defaults_are_the_defaults() {
     let as_it_is = parse(&example()).unwrap_or_else(|errors| panic!("{errors:?}"));
     let spelt_out: Vec<_> = example()
         .lines()
-        .map(|line| line.strip_prefix("# ").filter(|rest| assignment(rest).is_some()).unwrap_or(line).to_owned())
+        .map(|line| {
+            line.strip_prefix("# ")
+                .filter(|rest| assignment(rest).is_some())
+                .unwrap_or(line)
+                .to_owned()
+        })
         .collect();
     let spelt_out = parse(&spelt_out.join("\n")).unwrap_or_else(|errors| panic!("{errors:?}"));
     assert_eq!(as_it_is, spelt_out);
@@ -101,7 +135,12 @@ fn the_example_is_valid_and_its_commented_defaults_are_the_defaults() {
 fn what_the_example_shows_for_keys_without_a_default_is_valid() {
     let all: Vec<_> = example()
         .lines()
-        .map(|line| line.strip_prefix("#: ").filter(|rest| !rest.starts_with("auth = ")).unwrap_or(line).to_owned())
+        .map(|line| {
+            line.strip_prefix("#: ")
+                .filter(|rest| !rest.starts_with("auth = "))
+                .unwrap_or(line)
+                .to_owned()
+        })
         .collect();
     parse(&all.join("\n")).unwrap_or_else(|errors| panic!("{errors:?}"));
 }
@@ -126,10 +165,23 @@ fn every_metric_stands_on_its_page_and_no_other() {
         .lines()
         .filter(|line| line.starts_with("| `"))
         .map(|line| {
-            let cells: Vec<_> = line.trim_matches('|').split(" | ").map(|cell| cell.trim().trim_matches('`').to_owned()).collect();
-            let [name, kind, label, help] = &cells[..] else { panic!("four cells: {line}") };
-            let metric = ALL.iter().find(|metric| metric.name == name).unwrap_or_else(|| panic!("{name} is no metric"));
-            assert!(help.starts_with(metric.help), "{name} is explained as `{}` in the program", metric.help);
+            let cells: Vec<_> = line
+                .trim_matches('|')
+                .split(" | ")
+                .map(|cell| cell.trim().trim_matches('`').to_owned())
+                .collect();
+            let [name, kind, label, help] = &cells[..] else {
+                panic!("four cells: {line}")
+            };
+            let metric = ALL
+                .iter()
+                .find(|metric| metric.name == name)
+                .unwrap_or_else(|| panic!("{name} is no metric"));
+            assert!(
+                help.starts_with(metric.help),
+                "{name} is explained as `{}` in the program",
+                metric.help
+            );
             (name.clone(), kind.clone(), label.clone())
         })
         .collect();
@@ -141,7 +193,11 @@ fn every_metric_stands_on_its_page_and_no_other() {
                 Kind::Gauge => "gauge",
                 Kind::Histogram => "histogram",
             };
-            (metric.name.to_owned(), kind.to_owned(), metric.labels.first().unwrap_or(&"—").to_string())
+            (
+                metric.name.to_owned(),
+                kind.to_owned(),
+                metric.labels.first().unwrap_or(&"—").to_string(),
+            )
         })
         .collect();
     assert_eq!(known, told);

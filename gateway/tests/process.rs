@@ -13,8 +13,11 @@ use rustix::process::Signal;
 
 async fn metric(at: std::net::SocketAddr, name: &str) -> f64 {
     let text = http::get(at, "localhost", "/metrics").await.text();
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name}:\n{text}"))
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.and_then(|value| value.parse().ok())
+        .unwrap_or_else(|| panic!("no {name}:\n{text}"))
 }
 
 async fn register(process: &Process, home: &Home, number: u64) -> TestHandset {
@@ -39,19 +42,35 @@ async fn sigterm_drains_and_exits_with_0() {
     let answer = http::get(process.addresses.ingress, "34600000001.localhost", "/").await;
     assert_eq!(answer.status, StatusCode::OK);
     process.signal(Signal::TERM);
-    assert_eq!(handset.end().await, None, "told to move, then closed without an error");
+    assert_eq!(
+        handset.end().await,
+        None,
+        "told to move, then closed without an error"
+    );
     assert_eq!(process.wait().code(), Some(0), "{}", process.log());
-    assert!(!process.log().contains("34600000001"), "numbers are masked:\n{}", process.log());
+    assert!(
+        !process.log().contains("34600000001"),
+        "numbers are masked:\n{}",
+        process.log()
+    );
 }
 
 #[tokio::test]
 async fn a_second_signal_ends_at_once() {
     let home = Home::new();
-    let mut process = Process::run(&home, &home.toml().replace("spread_ms = 200", "spread_ms = 3600000"));
+    let mut process = Process::run(
+        &home,
+        &home
+            .toml()
+            .replace("spread_ms = 200", "spread_ms = 3600000"),
+    );
     let _handset = register(&process, &home, ONE).await;
     process.signal(Signal::TERM);
     let admin = process.addresses.admin;
-    until("the drain", async || (metric(admin, "everline_phase").await >= 2.0).then_some(())).await;
+    until("the drain", async || {
+        (metric(admin, "everline_phase").await >= 2.0).then_some(())
+    })
+    .await;
     process.signal(Signal::INT);
     assert_eq!(process.wait().code(), Some(1), "{}", process.log());
 }
@@ -60,12 +79,16 @@ async fn a_second_signal_ends_at_once() {
 async fn g3_g4_after_kill_9_the_store_tells_who_ought_to_come_back() {
     let home = Home::new();
     let process = Process::run(&home, &home.toml());
-    let (one, two) = (register(&process, &home, ONE).await, register(&process, &home, TWO).await);
+    let (one, two) = (
+        register(&process, &home, ONE).await,
+        register(&process, &home, TWO).await,
+    );
     two.bye().await;
     let options = Options::new(TWO + 1, home.token(TWO + 1)).silent();
     let mut silent = TestHandset::register(process.addresses, options).await;
     let ingress = process.addresses.ingress;
-    let caller = tokio::spawn(async move { http::get(ingress, "34600000003.localhost", "/").await });
+    let caller =
+        tokio::spawn(async move { http::get(ingress, "34600000003.localhost", "/").await });
     silent.request().await;
     written(&process).await;
     process.kill();
@@ -76,12 +99,28 @@ async fn g3_g4_after_kill_9_the_store_tells_who_ought_to_come_back() {
     let admin = process.addresses.admin;
     assert_eq!(metric(admin, "everline_sessions_expected").await, 2.0);
     assert_eq!(metric(admin, "everline_store_up").await, 1.0);
-    assert!(process.log().contains("leftover=1"), "the cut request is told:\n{}", process.log());
-    let known = http::get(admin, "localhost", "/sessions/34600000002").await.json();
+    assert!(
+        process.log().contains("leftover=1"),
+        "the cut request is told:\n{}",
+        process.log()
+    );
+    let known = http::get(admin, "localhost", "/sessions/34600000002")
+        .await
+        .json();
     assert_eq!(known["known"]["left"], "bye");
-    assert_eq!(http::get(process.addresses.ingress, "34600000001.localhost", "/").await.slug(), "handset-offline");
+    assert_eq!(
+        http::get(process.addresses.ingress, "34600000001.localhost", "/")
+            .await
+            .slug(),
+        "handset-offline"
+    );
     let _back = register(&process, &home, ONE).await;
-    assert_eq!(http::get(process.addresses.ingress, "34600000001.localhost", "/").await.status, StatusCode::OK);
+    assert_eq!(
+        http::get(process.addresses.ingress, "34600000001.localhost", "/")
+            .await
+            .status,
+        StatusCode::OK
+    );
 }
 
 #[tokio::test]
@@ -93,21 +132,45 @@ async fn a_store_overwritten_with_garbage_is_set_aside_and_the_gateway_serves() 
     process.kill();
     drop(handset);
     let store = home.path().join("sessions");
-    assert_eq!(fs::metadata(&store).expect("the store is there").permissions().mode() & 0o777, 0o700);
+    assert_eq!(
+        fs::metadata(&store)
+            .expect("the store is there")
+            .permissions()
+            .mode()
+            & 0o777,
+        0o700
+    );
     for entry in fs::read_dir(&store).expect("a directory").flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_file()) {
             let length = entry.metadata().expect("a file").len();
-            let garbage: Vec<u8> = (0..length).map(|at| (at.wrapping_mul(0x9E37_79B9) >> 7) as u8).collect();
+            let garbage: Vec<u8> = (0..length)
+                .map(|at| (at.wrapping_mul(0x9E37_79B9) >> 7) as u8)
+                .collect();
             fs::write(entry.path(), garbage).expect("it can be overwritten");
         }
     }
     let process = Process::run(&home, &home.toml());
-    assert_eq!(metric(process.addresses.admin, "everline_store_up").await, 1.0, "a fresh one:\n{}", process.log());
-    let names = fs::read_dir(home.path()).expect("the home").flatten().map(|entry| entry.file_name());
-    let aside = names.filter(|name| name.to_string_lossy().starts_with("sessions.broken-")).count();
+    assert_eq!(
+        metric(process.addresses.admin, "everline_store_up").await,
+        1.0,
+        "a fresh one:\n{}",
+        process.log()
+    );
+    let names = fs::read_dir(home.path())
+        .expect("the home")
+        .flatten()
+        .map(|entry| entry.file_name());
+    let aside = names
+        .filter(|name| name.to_string_lossy().starts_with("sessions.broken-"))
+        .count();
     assert_eq!(aside, 1, "{}", process.log());
     let _handset = register(&process, &home, ONE).await;
-    assert_eq!(http::get(process.addresses.ingress, "34600000001.localhost", "/").await.status, StatusCode::OK);
+    assert_eq!(
+        http::get(process.addresses.ingress, "34600000001.localhost", "/")
+            .await
+            .status,
+        StatusCode::OK
+    );
 }
 
 #[tokio::test]
@@ -127,8 +190,16 @@ async fn without_a_usable_store_the_gateway_serves_all_the_same() {
         let answer = http::get(lab.addresses().ingress, "34600000001.localhost", "/").await;
         assert_eq!(answer.status, StatusCode::OK, "{in_the_way}");
         let home = lab.stop().await;
-        let kept = if in_the_way == "a file" { home.path().join("sessions") } else { home.path().join("sessions/diary.txt") };
-        assert_eq!(fs::read_to_string(kept).ok().as_deref(), Some("mine"), "{in_the_way} is left alone");
+        let kept = if in_the_way == "a file" {
+            home.path().join("sessions")
+        } else {
+            home.path().join("sessions/diary.txt")
+        };
+        assert_eq!(
+            fs::read_to_string(kept).ok().as_deref(),
+            Some("mine"),
+            "{in_the_way} is left alone"
+        );
     }
 }
 
@@ -137,19 +208,41 @@ async fn two_gateways_do_not_share_a_store_or_a_port() {
     let home = Home::new();
     let first = Process::run(&home, &home.toml());
     let second = Process::run(&home, &home.toml());
-    assert_eq!(metric(first.addresses.admin, "everline_store_up").await, 1.0);
-    assert_eq!(metric(second.addresses.admin, "everline_store_up").await, 0.0, "{}", second.log());
-    let names = fs::read_dir(home.path()).expect("the home").flatten().map(|entry| entry.file_name());
-    assert!(!names.into_iter().any(|name| name.to_string_lossy().contains("broken")), "a locked store is not a broken one");
+    assert_eq!(
+        metric(first.addresses.admin, "everline_store_up").await,
+        1.0
+    );
+    assert_eq!(
+        metric(second.addresses.admin, "everline_store_up").await,
+        0.0,
+        "{}",
+        second.log()
+    );
+    let names = fs::read_dir(home.path())
+        .expect("the home")
+        .flatten()
+        .map(|entry| entry.file_name());
+    assert!(
+        !names
+            .into_iter()
+            .any(|name| name.to_string_lossy().contains("broken")),
+        "a locked store is not a broken one"
+    );
 
-    for (section, address) in [("signaling", first.addresses.signaling), ("ingress", first.addresses.ingress)] {
+    for (section, address) in [
+        ("signaling", first.addresses.signaling),
+        ("ingress", first.addresses.ingress),
+    ] {
         let from = format!("[{section}]\n            listen = \"127.0.0.1:0\"");
         let to = format!("[{section}]\n            listen = \"{address}\"");
         let file = write_config(&home, &home.toml().replace(&from, &to));
         let output = gateway(&["run", "--config", &file.to_string_lossy()]);
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{told}");
-        assert!(told.contains(&format!("cannot listen on {address} ([{section}])")), "{told}");
+        assert!(
+            told.contains(&format!("cannot listen on {address} ([{section}])")),
+            "{told}"
+        );
     }
 }
 
@@ -159,8 +252,18 @@ fn check_tells_what_would_be_started() {
     let file = write_config(&home, &home.toml());
     let output = gateway(&["check", "--config", &file.to_string_lossy()]);
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    for part in ["ok\n", "signaling 127.0.0.1:0", "for localhost, handsets.example\n", "1000 sessions in 2 shards of "] {
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    for part in [
+        "ok\n",
+        "signaling 127.0.0.1:0",
+        "for localhost, handsets.example\n",
+        "1000 sessions in 2 shards of ",
+    ] {
         assert!(told.contains(part), "{part}:\n{told}");
     }
 }
@@ -195,7 +298,10 @@ fn no_authentication_beyond_loopback_is_refused_whatever_else_is_said() {
     let output = gateway(&["run", "--config", &file.to_string_lossy()]);
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{told}");
-    assert!(told.contains(":4: signaling.listen: ") && told.contains("auth = \"none\""), "{told}");
+    assert!(
+        told.contains(":4: signaling.listen: ") && told.contains("auth = \"none\""),
+        "{told}"
+    );
 }
 
 #[tokio::test]
@@ -206,15 +312,32 @@ async fn a_few_lines_are_enough_for_a_lab_and_it_says_that_anyone_may_register()
     let process = Process::run(&home, toml);
     let anybody = Options::new(ONE, "anything".to_owned());
     let _handset = TestHandset::register(process.addresses, anybody).await;
-    assert_eq!(metric(process.addresses.admin, "everline_auth_off").await, 1.0);
-    assert!(process.log().contains("AUTHENTICATION IS OFF"), "{}", process.log());
+    assert_eq!(
+        metric(process.addresses.admin, "everline_auth_off").await,
+        1.0
+    );
+    assert!(
+        process.log().contains("AUTHENTICATION IS OFF"),
+        "{}",
+        process.log()
+    );
 }
 
 #[test]
 fn a_wrong_command_line_exits_with_2() {
-    for arguments in [&["run"][..], &["fly"], &["token", "--key", "/nowhere", "--msisdn", "12"], &["check", "--config", "/nowhere"]] {
+    for arguments in [
+        &["run"][..],
+        &["fly"],
+        &["token", "--key", "/nowhere", "--msisdn", "12"],
+        &["check", "--config", "/nowhere"],
+    ] {
         let output = gateway(arguments);
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(
+            output.status.code(),
+            Some(2),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     let help = gateway(&["--help"]);
     let told = String::from_utf8_lossy(&help.stdout).into_owned();
@@ -228,13 +351,40 @@ fn keys_and_tokens_of_each_algorithm_are_made_for_a_lab() {
     for algorithm in ["EdDSA", "ES256", "HS256"] {
         let home = tempfile::tempdir().expect("a temporary directory");
         let out = home.path().join("keys");
-        let made = gateway(&["keygen", "--out", &out.to_string_lossy(), "--algorithm", algorithm]);
-        assert_eq!(made.status.code(), Some(0), "{algorithm}: {}", String::from_utf8_lossy(&made.stderr));
+        let made = gateway(&[
+            "keygen",
+            "--out",
+            &out.to_string_lossy(),
+            "--algorithm",
+            algorithm,
+        ]);
+        assert_eq!(
+            made.status.code(),
+            Some(0),
+            "{algorithm}: {}",
+            String::from_utf8_lossy(&made.stderr)
+        );
         let key = out.join("private.jwks.json");
-        let minted = gateway(&["token", "--key", &key.to_string_lossy(), "--msisdn", "34600000001", "--lifetime-s", "60"]);
+        let minted = gateway(&[
+            "token",
+            "--key",
+            &key.to_string_lossy(),
+            "--msisdn",
+            "34600000001",
+            "--lifetime-s",
+            "60",
+        ]);
         let token = String::from_utf8_lossy(&minted.stdout).into_owned();
-        assert_eq!(token.trim_end().split('.').count(), 3, "{algorithm}: {token}");
+        assert_eq!(
+            token.trim_end().split('.').count(),
+            3,
+            "{algorithm}: {token}"
+        );
         let again = gateway(&["keygen", "--out", &out.to_string_lossy()]);
-        assert_eq!(again.status.code(), Some(2), "keys that are there are not overwritten");
+        assert_eq!(
+            again.status.code(),
+            Some(2),
+            "keys that are there are not overwritten"
+        );
     }
 }

@@ -10,7 +10,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use everline_gateway::gateway::Addresses;
 use everline_protocol::{
-    DataLine, ErrorCode, Handset, HandsetEvent, HandsetOutput, Identity, Millis, Refusal, RequestId, SessionId,
+    DataLine, ErrorCode, Handset, HandsetEvent, HandsetOutput, Identity, Millis, Refusal,
+    RequestId, SessionId,
 };
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full};
@@ -36,7 +37,9 @@ pub fn full(bytes: impl Into<Bytes>) -> Body {
 }
 
 /// Serves by a closure that needs no waiting.
-pub fn serve(answer: impl Fn(Request<Incoming>) -> Response<Body> + Send + Sync + 'static) -> Serve {
+pub fn serve(
+    answer: impl Fn(Request<Incoming>) -> Response<Body> + Send + Sync + 'static,
+) -> Serve {
     Arc::new(move |request| {
         let response = answer(request);
         Box::pin(async move { response })
@@ -52,12 +55,21 @@ pub struct Options {
 
 impl Options {
     pub fn new(number: u64, token: String) -> Self {
-        let identity = Identity { msisdn: msisdn(number), token, timeout_s: 300, linger_s: 0, agent: None };
+        let identity = Identity {
+            msisdn: msisdn(number),
+            token,
+            timeout_s: 300,
+            linger_s: 0,
+            agent: None,
+        };
         let echo = serve(move |request| {
             let text = format!("{number} {} {}", request.method(), request.uri());
             Response::new(full(text))
         });
-        Self { identity, serve: Some(echo) }
+        Self {
+            identity,
+            serve: Some(echo),
+        }
     }
 
     pub fn timeout_s(mut self, timeout_s: u32) -> Self {
@@ -108,12 +120,22 @@ impl TestHandset {
 
     /// Registers, or tells how the gateway refused.
     pub async fn try_register(addresses: Addresses, options: Options) -> Result<Self, Refusal> {
-        let socket = within("a signaling connection", TcpStream::connect(addresses.signaling)).await;
+        let socket = within(
+            "a signaling connection",
+            TcpStream::connect(addresses.signaling),
+        )
+        .await;
         let socket = socket.expect("the gateway listens");
         let (happened, events) = mpsc::unbounded_channel();
         let (bye, leave) = mpsc::channel(1);
         let task = tokio::spawn(run(socket, addresses.data, options, happened, leave));
-        let mut handset = Self { events, bye, task, session: SessionId(0), timeout_s: 0 };
+        let mut handset = Self {
+            events,
+            bye,
+            task,
+            session: SessionId(0),
+            timeout_s: 0,
+        };
         match handset.event().await {
             HandsetEvent::Registered { session, timeout_s } => {
                 (handset.session, handset.timeout_s) = (session, timeout_s);
@@ -152,7 +174,10 @@ impl TestHandset {
     /// Says BYE and waits until the gateway has closed.
     pub async fn bye(mut self) {
         self.bye.send(()).await.expect("the handset's task lives");
-        while within("the close after BYE", self.events.recv()).await.is_some() {}
+        while within("the close after BYE", self.events.recv())
+            .await
+            .is_some()
+        {}
     }
 }
 
@@ -174,9 +199,15 @@ async fn run(
             return;
         }
         for event in out.events.drain(..) {
-            if let (HandsetEvent::RequestPending { id, .. }, Some(serve)) = (&event, &options.serve) {
+            if let (HandsetEvent::RequestPending { id, .. }, Some(serve)) = (&event, &options.serve)
+            {
                 handset.on_data_channel(now());
-                tokio::spawn(serve_one(data, *id, Arc::clone(serve), options.identity.linger_s > 0));
+                tokio::spawn(serve_one(
+                    data,
+                    *id,
+                    Arc::clone(serve),
+                    options.identity.linger_s > 0,
+                ));
             }
             if happened.send(event).is_err() {
                 return;
@@ -194,7 +225,9 @@ async fn run(
 
 /// Opens a data channel and answers what comes on it.
 pub async fn serve_one(data: SocketAddr, id: RequestId, serve: Serve, keep_alive: bool) {
-    let Ok(socket) = open(data, id).await else { return };
+    let Ok(socket) = open(data, id).await else {
+        return;
+    };
     let service = service_fn(move |request| {
         let answer = serve(request);
         async move { Ok::<_, Infallible>(answer.await) }

@@ -2,7 +2,11 @@
 //!
 //! [`Lab`] starts the gateway inside the test, [`process::Process`] as its users do; [`handset::TestHandset`] registers
 //! and serves, [`http`] calls. Every wait has the same deadline: a test that hangs fails and says where.
-#![allow(dead_code, unreachable_pub, reason = "each test file is its own crate and uses a part of the lab")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test file is its own crate and uses a part of the lab"
+)]
 
 use std::future::Future;
 use std::path::Path;
@@ -158,7 +162,9 @@ impl Lab {
     pub async fn stop(self) -> Home {
         let gateway = self.gateway;
         let stopped = tokio::task::spawn_blocking(move || gateway.stop()).await;
-        stopped.expect("stopping does not panic").expect("no thread broke");
+        stopped
+            .expect("stopping does not panic")
+            .expect("no thread broke");
         self.home
     }
 }

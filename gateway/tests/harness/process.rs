@@ -16,7 +16,10 @@ pub const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
 
 /// Runs the command line to its end.
 pub fn gateway(arguments: &[&str]) -> Output {
-    Command::new(GATEWAY).args(arguments).output().expect("the binary runs")
+    Command::new(GATEWAY)
+        .args(arguments)
+        .output()
+        .expect("the binary runs")
 }
 
 /// A child that serves.
@@ -46,14 +49,24 @@ impl Process {
                     // The test may have failed meanwhile.
                     let _ = serves.send(addresses(&line));
                 }
-                written.lock().expect("no panic while it is held").push_str(&(line + "\n"));
+                written
+                    .lock()
+                    .expect("no panic while it is held")
+                    .push_str(&(line + "\n"));
             }
         });
         match started.recv_timeout(DEADLINE) {
-            Ok(addresses) => Self { child, addresses, log },
+            Ok(addresses) => Self {
+                child,
+                addresses,
+                log,
+            },
             Err(_) => {
                 let _ = child.kill();
-                panic!("the gateway did not start:\n{}", log.lock().expect("no panic while it is held"));
+                panic!(
+                    "the gateway did not start:\n{}",
+                    log.lock().expect("no panic while it is held")
+                );
             }
         }
     }
@@ -73,10 +86,18 @@ impl Process {
     pub fn wait(&mut self) -> ExitStatus {
         let deadline = Instant::now() + DEADLINE;
         loop {
-            if let Some(status) = self.child.try_wait().expect("the process can be waited for") {
+            if let Some(status) = self
+                .child
+                .try_wait()
+                .expect("the process can be waited for")
+            {
                 return status;
             }
-            assert!(Instant::now() < deadline, "it does not end:\n{}", self.log());
+            assert!(
+                Instant::now() < deadline,
+                "it does not end:\n{}",
+                self.log()
+            );
             std::thread::yield_now();
         }
     }
@@ -103,8 +124,16 @@ pub fn write_config(home: &Home, toml: &str) -> PathBuf {
 
 fn addresses(line: &str) -> Addresses {
     let address = |key: &str| -> SocketAddr {
-        let text = line.split_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
-        text.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no {key} in {line}"))
+        let text = line
+            .split_whitespace()
+            .find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
+        text.and_then(|text| text.parse().ok())
+            .unwrap_or_else(|| panic!("no {key} in {line}"))
     };
-    Addresses { signaling: address("signaling"), data: address("data"), ingress: address("ingress"), admin: address("admin") }
+    Addresses {
+        signaling: address("signaling"),
+        data: address("data"),
+        ingress: address("ingress"),
+        admin: address("admin"),
+    }
 }
