@@ -1,4 +1,4 @@
-//! [3] Signaling: one thread, one ring, one table of connections, one timer wheel, one mailbox. No lock, no async.
+//! \[3\] Signaling: one thread, one ring, one table of connections, one timer wheel, one mailbox. No lock, no async.
 //!
 //! A turn of a shard: arm accepts, turn the ring, handle what it brought, read letters, serve timers. Everything a
 //! turn asks of the ring is submitted at once at the next one, and every part of a turn is bounded, so that one
