@@ -16,9 +16,8 @@ use tokio::task::JoinHandle;
 use crate::request_body::RequestBody;
 use crate::stream::{Meter, Stream};
 
-/// Header fields of a handset's response, their number and their bytes (interim responses and trailers alike).
-const HEADERS_MAX: usize = 256;
-/// hyper's buffer on this connection, either way: also the bound on a response's head.
+/// hyper's buffer on this connection, either way: also the bound on a response's head. Its fields are bounded by hyper's
+/// own 100: a bound of ours would cost memory with every response.
 const BUFFER_BYTES_MAX: usize = 128 * 1024;
 
 /// One data channel.
@@ -38,7 +37,6 @@ impl Channel {
     pub async fn open(stream: Stream) -> hyper::Result<Self> {
         let meter = stream.meter();
         let (sender, connection) = http1::Builder::new()
-            .max_headers(HEADERS_MAX)
             .max_buf_size(BUFFER_BYTES_MAX)
             .handshake(HandsetIo {
                 stream,

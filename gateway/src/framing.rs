@@ -4,7 +4,12 @@
 //! for itself and its word counts; what is refused here is what hyper would let pass in silence or refuse without a
 //! word to the caller. RFC 9112, sections 2.2, 3.2, 6 and 7.1.
 
+use std::mem::MaybeUninit;
+
 use crate::problem::Problem;
+
+/// Up to this many fields, judging a head takes no memory from the heap.
+const FEW_FIELDS: usize = 128;
 
 /// What follows a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,9 +58,18 @@ pub fn head_len(bytes: &[u8], seen: usize) -> Option<usize> {
 
 /// Judges a whole head.
 pub fn judge(head: &[u8], headers_max: usize) -> Result<Head, Refused> {
-    let mut fields = vec![httparse::EMPTY_HEADER; headers_max];
-    let mut request = httparse::Request::new(&mut fields);
-    let parsed = request.parse(head);
+    // Most bounds fit on the stack, and nothing of it is written beyond the fields that are there.
+    let mut few = [const { MaybeUninit::uninit() }; FEW_FIELDS];
+    let mut many = Vec::new();
+    let fields = match few.get_mut(..headers_max) {
+        Some(few) => few,
+        None => {
+            many.resize_with(headers_max, MaybeUninit::uninit);
+            many.as_mut_slice()
+        }
+    };
+    let mut request = httparse::Request::new(&mut []);
+    let parsed = request.parse_with_uninit_headers(head, fields);
     let is_head_method = request.method == Some("HEAD");
     let verdict = match parsed {
         Ok(httparse::Status::Complete(_)) if !is_uri(request.path) => {

@@ -41,6 +41,8 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// hyper's own bounds on a head lie this far above ours, so that ours are met first and answered in our form.
 const HYPER_HEAD_SLACK_BYTES: usize = 16 * 1024;
 const HYPER_HEAD_SLACK_FIELDS: usize = 8;
+/// hyper takes this many fields unless told otherwise; told, it takes memory for the bound with every head.
+const HYPER_FIELDS_MAX: usize = 100;
 /// hyper's own header timeout lies this far above ours.
 const HYPER_TIMEOUT_SLACK: Duration = Duration::from_secs(5);
 /// hyper's buffers on a caller's connection, either way, at least.
@@ -200,17 +202,19 @@ async fn speak_http1(
     mut stop: watch::Receiver<bool>,
 ) {
     let service = service_fn(|request| answer_boxed(Rc::clone(&caller), request));
-    let mut connection = http1::Builder::new()
-        .timer(TokioTimer::new())
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
         .header_read_timeout(rules.header_timeout.saturating_add(HYPER_TIMEOUT_SLACK))
-        .max_headers(rules.headers_max.saturating_add(HYPER_HEAD_SLACK_FIELDS))
         .max_buf_size(
             rules
                 .header_bytes_max
                 .saturating_add(HYPER_HEAD_SLACK_BYTES)
                 .max(BUFFER_BYTES_MIN),
-        )
-        .serve_connection(gate, service);
+        );
+    if rules.headers_max > HYPER_FIELDS_MAX {
+        http.max_headers(rules.headers_max.saturating_add(HYPER_HEAD_SLACK_FIELDS));
+    }
+    let mut connection = http.serve_connection(gate, service);
     let mut stopping = *stop.borrow();
     if stopping {
         Pin::new(&mut connection).graceful_shutdown();
