@@ -73,6 +73,7 @@ async fn g2_what_the_handset_answers_is_what_the_caller_gets() {
         Some(&b"two lumps"[..])
     );
     assert_eq!(answer.text(), "short and stout");
+    lab.stop().await;
 }
 
 #[tokio::test]
@@ -90,6 +91,7 @@ async fn g8_nobody_and_nowhere_are_told_apart() {
         (nowhere.status, nowhere.slug().as_str()),
         (StatusCode::NOT_FOUND, "no-such-host")
     );
+    lab.stop().await;
 }
 
 #[tokio::test]
@@ -102,6 +104,7 @@ async fn a_handset_that_says_bye_is_offline_at_once() {
         (answer.status, answer.slug().as_str()),
         (StatusCode::SERVICE_UNAVAILABLE, "handset-offline")
     );
+    lab.stop().await;
 }
 
 #[tokio::test]
@@ -121,6 +124,7 @@ async fn bye_ends_the_requests_that_wait() {
         (answer.status, answer.slug().as_str()),
         (StatusCode::SERVICE_UNAVAILABLE, "handset-offline")
     );
+    lab.stop().await;
 }
 
 #[tokio::test]
@@ -147,6 +151,7 @@ async fn a_replaced_session_s_request_is_signalled_again_on_the_new_one() {
         .await
         .expect("the caller's task");
     assert_eq!(answer.text(), "here now");
+    lab.stop().await;
 }
 
 #[tokio::test]
@@ -176,4 +181,5 @@ async fn a_request_is_held_for_a_handset_that_left_a_moment_ago() {
         "handset-offline",
         "one who was never here is not waited for"
     );
+    lab.stop().await;
 }

@@ -206,3 +206,115 @@ fn descriptors(config: &Config, reader: &mut Reader<'_>, machine: &Machine) {
     );
     reader.wrong(section, name, message);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::parse;
+    use super::*;
+
+    const SMALL: Machine = Machine {
+        cores: 2,
+        descriptors: 20_000,
+        table_slots: 20_000,
+    };
+
+    /// The keys that are told to be wrong in `text`, which is put before what every file needs.
+    fn wrong(text: &str) -> Vec<String> {
+        let text = format!("{text}\n[ingress]\ndomains = [\"localhost\"]\n");
+        let text = if text.contains("auth") {
+            text
+        } else {
+            format!("{text}[auth]\njwks_file = \"keys\"\n")
+        };
+        let told = parse(&text, Path::new(""), &SMALL)
+            .err()
+            .unwrap_or_default();
+        told.into_iter().map(|error| error.key).collect()
+    }
+
+    #[test]
+    fn each_relation_is_held_and_names_the_key_to_change() {
+        for (text, keys) in [
+            ("", &[][..]),
+            ("[signaling]\nlisten = \"[::1]:7000\"", &[]),
+            (
+                "[signaling]\nlisten = \"0.0.0.0:7000\"",
+                &["signaling.listen"],
+            ),
+            ("[data]\nlisten = \"10.0.0.1:7001\"", &["data.listen"]),
+            (
+                "plaintext_beyond_loopback = true\n[data]\nlisten = \"10.0.0.1:7001\"",
+                &[],
+            ),
+            (
+                "plaintext_beyond_loopback = true\nauth = \"none\"\n[signaling]\nlisten = \"0.0.0.0:7000\"",
+                &["signaling.listen"],
+            ),
+            ("[admin]\nlisten = \"0.0.0.0:9100\"", &["admin.listen"]),
+            (
+                "[admin]\nlisten = \"0.0.0.0:9100\"\nbeyond_loopback = true",
+                &[],
+            ),
+            ("[data]\nlisten = \"127.0.0.1:7000\"", &["data.listen"]),
+            (
+                "[data]\nlisten = \"127.0.0.1:0\"\n[signaling]\nlisten = \"127.0.0.1:0\"",
+                &[],
+            ),
+            (
+                "[signaling]\ntimeout_min_s = 60\ntimeout_max_s = 30",
+                &["signaling.timeout_min_s"],
+            ),
+            (
+                "[request]\nreconnect_hold_ms = 5000\nrecent_s = 4",
+                &["request.reconnect_hold_ms"],
+            ),
+            (
+                "[request]\nwake_timeout_ms = 60000\nresponse_timeout_ms = 1000",
+                &["request.wake_timeout_ms"],
+            ),
+            (
+                "[signaling]\nshards = 2\nsessions_max = 50000",
+                &["signaling.shards"],
+            ),
+            ("[data]\nunbound_max = 15000", &["data.unbound_max"]),
+            ("[data]\nidle_max = 15000", &["data.idle_max"]),
+        ] {
+            assert_eq!(wrong(text), keys, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_machine_too_small_is_told_with_the_numbers() {
+        let machine = Machine {
+            descriptors: 1_024,
+            table_slots: 1_024,
+            ..SMALL
+        };
+        let text = "auth = \"none\"\n[ingress]\ndomains = [\"localhost\"]\n";
+        let told = parse(text, Path::new(""), &machine)
+            .expect_err("8,192 connections do not fit into 1,024");
+        let told: Vec<_> = told
+            .iter()
+            .map(|error| format!("{}: {}", error.key, error.message))
+            .collect();
+        assert!(
+            told.iter()
+                .any(|line| line.starts_with("ingress.connections_max: ")
+                    && line.contains("may open 1024")),
+            "{told:?}"
+        );
+    }
+
+    #[test]
+    fn what_the_gateway_needs_is_counted_for_every_thread() {
+        let text = "auth = \"none\"\n[signaling]\nsessions_max = 1000000\n[ingress]\ndomains = [\"localhost\"]\nworkers = 64\n";
+        let config = parse(text, Path::new(""), &SMALL).expect("64 workers fit");
+        let sum: usize = descriptors_needed(&config, &SMALL)
+            .iter()
+            .map(|(_, count)| count)
+            .sum();
+        assert!((15_360 + 64 * 8..20_000).contains(&sum), "{sum}");
+    }
+}

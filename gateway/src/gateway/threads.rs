@@ -235,3 +235,50 @@ pub(super) fn join(
     }
     result
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn end_of(body: impl FnOnce() -> io::Result<()> + Send + 'static) -> Option<Broken> {
+        let (happened, events) = channel();
+        let thread = spawn("shard-7".to_owned(), &happened, body).expect("a thread");
+        drop(happened);
+        thread.join().expect("its panic is caught");
+        events.iter().find_map(|happened| match happened {
+            Happened::Ended(broken) => Some(broken),
+            Happened::Drained => None,
+        })
+    }
+
+    #[test]
+    fn a_thread_that_breaks_says_so_and_one_that_was_stopped_does_not() {
+        assert_eq!(end_of(|| Ok(())), None);
+        let failed = end_of(|| Err(io::Error::other("the ring is gone"))).expect("it is told");
+        assert_eq!(
+            failed.to_string(),
+            "the thread shard-7 ended: the ring is gone"
+        );
+        let panicked = end_of(|| panic!("a bug of ours")).expect("it is told");
+        assert_eq!(
+            panicked.to_string(),
+            "the thread shard-7 ended: it panicked: a bug of ours"
+        );
+    }
+
+    #[test]
+    fn a_thread_that_does_not_end_is_left_behind_and_named() {
+        let (release, wait) = channel::<()>();
+        let thread = std::thread::Builder::new().name("worker-3".to_owned());
+        // An error is what releases it.
+        let thread = thread
+            .spawn(move || wait.recv().unwrap_or(()))
+            .expect("a thread");
+        let broken = join("worker", vec![thread], Duration::from_millis(1));
+        assert_eq!(
+            broken.map_err(|broken| broken.thread),
+            Err("worker-3".to_owned())
+        );
+        drop(release);
+    }
+}

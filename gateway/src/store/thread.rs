@@ -32,6 +32,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(30);
 const COMPLAIN_EVERY: Duration = Duration::from_secs(300);
 /// Handsets that were connected before the start and have not come back after this time count as lost on disk too.
 const RETURN_WITHIN: Duration = Duration::from_secs(3600);
+/// As many of them in one go: others' changes wait meanwhile.
+const SETTLED_AT_ONCE: usize = 100_000;
 /// Damaged databases that are kept beside the store; with one more the gateway runs without a store.
 const SET_ASIDE_MAX: usize = 5;
 /// Questions that may wait for the thread.
@@ -75,6 +77,22 @@ impl StoreThread {
     }
 }
 
+/// How long the thread waits for things to mend by themselves.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    retry_after: Duration,
+    return_within: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            retry_after: RETRY_AFTER,
+            return_within: RETURN_WITHIN,
+        }
+    }
+}
+
 /// Makes the database: at the start, and again whenever it has failed.
 type Open = Box<dyn FnMut() -> Result<Box<dyn Backend>, StoreError> + Send>;
 
@@ -84,13 +102,13 @@ pub(super) fn start(options: Options) -> io::Result<(StoreHandle, StoreThread)> 
         options.cache_bytes,
     );
     let open: Open = Box::new(move || Ok(Box::new(Disk::open(&path, cache_bytes)?)));
-    start_with(options, open, RETRY_AFTER)
+    start_with(options, open, Patience::default())
 }
 
 fn start_with(
     options: Options,
     open: Open,
-    retry_after: Duration,
+    patience: Patience,
 ) -> io::Result<(StoreHandle, StoreThread)> {
     let (questions, asked) = sync_channel(QUESTIONS_MAX);
     let (opened, first_attempt) = sync_channel(1);
@@ -114,10 +132,11 @@ fn start_with(
         dropped: counter!(STORE_DROPPED),
         open,
         backend: None,
-        retry_after,
+        patience,
         retry_at: Instant::now(),
         complained: None,
         started: SystemTime::now(),
+        loaded: false,
         unsettled: None,
         options,
     };
@@ -145,10 +164,12 @@ struct Keeper {
     dropped: Counter,
     open: Open,
     backend: Option<Box<dyn Backend>>,
-    retry_after: Duration,
+    patience: Patience,
     retry_at: Instant,
     complained: Option<Instant>,
     started: SystemTime,
+    /// Whether it is known what the previous run left.
+    loaded: bool,
     /// When those who did not come back are written off; `None` once that is done.
     unsettled: Option<Instant>,
 }
@@ -221,7 +242,7 @@ impl Keeper {
     fn open_and_load(&mut self) -> Result<Box<dyn Backend>, StoreError> {
         let mut backend = (self.open)()?;
         let mut expected = 0;
-        let first = self.unsettled.is_none();
+        let first = !self.loaded;
         let unreadable = backend.load(&mut |msisdn, row| {
             if first && row.left.is_none() {
                 expected += 1;
@@ -230,7 +251,8 @@ impl Keeper {
         })?;
         let leftover = backend.clear_requests()?;
         if first {
-            self.unsettled = Some(Instant::now() + RETURN_WITHIN);
+            self.loaded = true;
+            self.unsettled = Some(Instant::now() + self.patience.return_within);
             self.inner.expected.store(expected, Ordering::Relaxed);
             self.inner.leftover.store(leftover, Ordering::Relaxed);
             tracing::info!(
@@ -257,9 +279,6 @@ impl Keeper {
         }
         let changes = buffer.take();
         drop(buffer);
-        if changes.is_empty() {
-            return self.settle();
-        }
         let written = self.write(&changes);
         if let Some(mut buffer) = self.inner.buffer() {
             match &written {
@@ -267,13 +286,14 @@ impl Keeper {
                 Err(_) => buffer.give_back(changes),
             }
         }
-        if let Err(error) = written {
-            self.failed(&error);
+        match written {
+            Ok(()) => self.settle(),
+            Err(error) => self.failed(&error),
         }
     }
 
     fn write(&mut self, changes: &Changes) -> Result<(), StoreError> {
-        let Some(backend) = self.backend.as_mut() else {
+        let Some(backend) = self.backend.as_mut().filter(|_| !changes.is_empty()) else {
             return Ok(());
         };
         let mut sessions: Vec<_> = changes
@@ -305,7 +325,7 @@ impl Keeper {
         let settled = contained(|| {
             let mut gone = Vec::new();
             backend.load(&mut |msisdn, row| {
-                if row.left.is_none() && row.since < started {
+                if gone.len() < SETTLED_AT_ONCE && row.left.is_none() && row.since < started {
                     let change = SessionChange {
                         session: row.session,
                         since: Some(row.since),
@@ -318,12 +338,16 @@ impl Keeper {
             backend.write(&gone, &[])?;
             Ok(gone.len())
         });
-        self.unsettled = None;
         match settled {
-            Ok(handsets) => tracing::info!(
-                handsets,
-                "handsets that did not come back after the restart are written off"
-            ),
+            // The rest at the next flush.
+            Ok(SETTLED_AT_ONCE) => {}
+            Ok(handsets) => {
+                self.unsettled = None;
+                tracing::info!(
+                    handsets,
+                    "handsets that did not come back after the restart are written off"
+                );
+            }
             Err(error) => self.failed(&error),
         }
     }
@@ -343,13 +367,13 @@ impl Keeper {
     /// The gateway goes on without the database, which is tried again later.
     fn failed(&mut self, error: &StoreError) {
         self.close();
-        self.retry_at = Instant::now() + self.retry_after;
+        self.retry_at = Instant::now() + self.patience.retry_after;
         if self
             .complained
             .is_none_or(|at| at.elapsed() >= COMPLAIN_EVERY)
         {
             self.complained = Some(Instant::now());
-            tracing::error!(%error, retry_after_s = self.retry_after.as_secs(), "the gateway runs without its session store");
+            tracing::error!(%error, retry_after_s = self.patience.retry_after.as_secs(), "the gateway runs without its session store");
         }
     }
 
@@ -489,6 +513,10 @@ mod tests {
     }
 
     fn started(flaky: &Flaky) -> (StoreHandle, StoreThread) {
+        started_with(flaky, RETURN_WITHIN)
+    }
+
+    fn started_with(flaky: &Flaky, return_within: Duration) -> (StoreHandle, StoreThread) {
         let options = Options {
             path: Some("/nowhere/at/all".into()),
             flush_interval: Duration::from_millis(1),
@@ -502,7 +530,15 @@ mod tests {
             opened.opened.fetch_add(1, Ordering::SeqCst);
             Ok(Box::new(opened.clone()))
         });
-        start_with(options, open, Duration::from_millis(1)).expect("a thread")
+        start_with(
+            options,
+            open,
+            Patience {
+                retry_after: Duration::from_millis(1),
+                return_within,
+            },
+        )
+        .expect("a thread")
     }
 
     fn until(what: &str, condition: impl Fn() -> bool) {
@@ -563,6 +599,32 @@ mod tests {
             !store.left_recently(handset(34_600_000_001), minute),
             "it is back"
         );
+        assert!(thread.stop(Duration::from_secs(30)));
+    }
+
+    #[test]
+    fn those_who_do_not_come_back_are_expected_once() {
+        let flaky = Flaky::default();
+        let (store, thread) = started(&flaky);
+        store.registered(handset(34_600_000_001), SessionId(1));
+        assert!(thread.stop(Duration::from_secs(30)));
+
+        let (store, thread) = started_with(&flaky, Duration::ZERO);
+        assert_eq!(store.expected(), 1);
+        let left = || {
+            flaky
+                .rows
+                .lock()
+                .expect("no panic inside")
+                .values()
+                .next()
+                .and_then(|row| row.left)
+        };
+        until("it to be written off", || left() == Some(Cause::Lost));
+        assert!(thread.stop(Duration::from_secs(30)));
+
+        let (store, thread) = started(&flaky);
+        assert_eq!(store.expected(), 0);
         assert!(thread.stop(Duration::from_secs(30)));
     }
 }
