@@ -40,14 +40,30 @@ struct Counts {
 impl Limits {
     /// Nothing in flight.
     pub fn new(bounds: Bounds) -> Self {
-        Self(Arc::new(Counts { bounds, all: AtomicUsize::new(0), connections: AtomicUsize::new(0), by_handset: DashMap::new(), by_caller: DashMap::new() }))
+        Self(Arc::new(Counts {
+            bounds,
+            all: AtomicUsize::new(0),
+            connections: AtomicUsize::new(0),
+            by_handset: DashMap::new(),
+            by_caller: DashMap::new(),
+        }))
     }
 
     /// Admits one request, or tells which bound it met.
     pub fn admit(&self, caller: IpAddr, msisdn: Msisdn) -> Result<Permit, Problem> {
-        let Counts { bounds, all, by_handset, by_caller, .. } = &*self.0;
+        let Counts {
+            bounds,
+            all,
+            by_handset,
+            by_caller,
+            ..
+        } = &*self.0;
         // The permit is built step by step: whatever was counted before a refusal is given back by its drop.
-        let mut permit = Permit { counts: Arc::clone(&self.0), caller: None, handset: None };
+        let mut permit = Permit {
+            counts: Arc::clone(&self.0),
+            caller: None,
+            handset: None,
+        };
         if all.fetch_add(1, Ordering::Relaxed) >= bounds.requests_max {
             return Err(Problem::Overloaded);
         }
@@ -136,7 +152,11 @@ mod tests {
     }
 
     fn limits(requests_max: usize, per_handset_max: u32, per_caller_max: u32) -> Limits {
-        Limits::new(Bounds { requests_max, per_handset_max, per_caller_max })
+        Limits::new(Bounds {
+            requests_max,
+            per_handset_max,
+            per_caller_max,
+        })
     }
 
     #[test]
@@ -150,7 +170,10 @@ mod tests {
             let held = limits.admit(CALLER, one).expect("the first fits");
             assert_eq!(limits.admit(CALLER, one).err(), Some(problem));
             drop(held);
-            assert!(limits.admit(CALLER, one).is_ok(), "a permit given back can be taken again");
+            assert!(
+                limits.admit(CALLER, one).is_ok(),
+                "a permit given back can be taken again"
+            );
         }
     }
 
@@ -167,10 +190,19 @@ mod tests {
     #[test]
     fn a_refusal_counts_nowhere() {
         let limits = limits(9, 1, 9);
-        let held = limits.admit(CALLER, handset(34_600_000_001)).expect("the first fits");
+        let held = limits
+            .admit(CALLER, handset(34_600_000_001))
+            .expect("the first fits");
         assert!(limits.admit(CALLER, handset(34_600_000_001)).is_err());
         assert_eq!(limits.in_flight(), 1);
         drop(held);
-        assert_eq!((limits.in_flight(), limits.0.by_handset.len(), limits.0.by_caller.len()), (0, 0, 0));
+        assert_eq!(
+            (
+                limits.in_flight(),
+                limits.0.by_handset.len(),
+                limits.0.by_caller.len()
+            ),
+            (0, 0, 0)
+        );
     }
 }
