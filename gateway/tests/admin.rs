@@ -93,7 +93,7 @@ async fn a_revoked_handset_is_told_so() {
 #[tokio::test]
 async fn the_drain_tells_handsets_to_move_and_serves_to_the_end() {
     let lab = Lab::start_with(|config| {
-        config.drain.reconnect_to = everline_protocol::HostPort::parse("other.example:7000")
+        config.drain.reconnect_to = everline_protocol::HostPort::parse("other.example:7000");
     });
     let addresses = lab.addresses();
     assert_eq!(

@@ -66,7 +66,7 @@ async fn g5_the_timeout_is_clamped_into_the_configured_range() {
         (
             config.signaling.timeout_min_s,
             config.signaling.timeout_max_s,
-        ) = (20, 40)
+        ) = (20, 40);
     });
     for (asked, given) in [(1, 20), (30, 30), (86_400, 40)] {
         let options = Options::new(ONE, lab.home.token(ONE)).timeout_s(asked);
@@ -200,7 +200,7 @@ async fn overloaded_refuses_and_says_when_to_come_back() {
 #[tokio::test]
 async fn a_connection_that_says_nothing_is_closed() {
     let lab = Lab::start_with(|config| {
-        config.signaling.connect_timeout = std::time::Duration::from_millis(100)
+        config.signaling.connect_timeout = std::time::Duration::from_millis(100);
     });
     assert!(
         say(&lab, "CONN")

@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime};
 use everline_protocol::{Msisdn, RequestId, SessionId};
 use tokio::sync::oneshot;
 
+mod aside;
 pub mod backend;
 pub mod buffer;
 pub mod departures;

@@ -5,18 +5,18 @@
 //! gateway waits for it with a limit, at the start and at the end).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use std::{fs, io, thread};
+use std::time::{Duration, Instant, SystemTime};
+use std::{io, thread};
 
 use everline_protocol::Msisdn;
 use metrics::{Counter, counter};
 use tokio::sync::oneshot;
 
+use super::aside::set_aside;
 use super::backend::{Backend, StoreError};
 use super::buffer::{Buffer, Changes, SessionChange};
 use super::departures::Departures;
@@ -34,8 +34,6 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(300);
 const RETURN_WITHIN: Duration = Duration::from_secs(3600);
 /// As many of them in one go: others' changes wait meanwhile.
 const SETTLED_AT_ONCE: usize = 100_000;
-/// Damaged databases that are kept beside the store; with one more the gateway runs without a store.
-const SET_ASIDE_MAX: usize = 5;
 /// Questions that may wait for the thread.
 const QUESTIONS_MAX: usize = 64;
 
@@ -401,47 +399,6 @@ fn contained<T>(operation: impl FnOnce() -> Result<T, StoreError>) -> Result<T, 
             "the database panicked: {text}"
         )))
     })
-}
-
-/// Renames a damaged database to `<path>.broken-<unix time>`.
-fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
-    let unavailable =
-        |error: io::Error| StoreError::Unavailable(format!("it can't be set aside: {error}"));
-    let mut prefix = path.file_name().unwrap_or_default().to_os_string();
-    prefix.push(".broken-");
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let kept = fs::read_dir(parent)
-        .map_err(unavailable)?
-        .filter_map(Result::ok)
-        .filter(|entry| {
-            entry
-                .file_name()
-                .as_encoded_bytes()
-                .starts_with(prefix.as_encoded_bytes())
-        })
-        .count();
-    if kept >= SET_ASIDE_MAX {
-        return Err(StoreError::Unavailable(format!(
-            "{kept} damaged databases are already kept beside it: remove some"
-        )));
-    }
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
-    // Twice within a second gets the next free second's name.
-    let aside = (now..).map(|second| {
-        let mut name = prefix.clone();
-        name.push(second.to_string());
-        parent.join(name)
-    });
-    let aside = aside.take(SET_ASIDE_MAX + 1).find(|aside| !aside.exists());
-    let aside =
-        aside.ok_or_else(|| StoreError::Unavailable("no free name to set it aside".into()))?;
-    fs::rename(path, &aside).map_err(unavailable)?;
-    Ok(aside)
 }
 
 #[cfg(test)]
