@@ -49,7 +49,8 @@ impl Place {
 
     /// Whether `socket` is the one that was packed, as far as 24 bits of its generation tell.
     pub fn is(self, socket: SocketKey) -> bool {
-        self.slot() == socket.slot && (self.0 >> 8) as u32 & GENERATION_MASK == socket.generation & GENERATION_MASK
+        self.slot() == socket.slot
+            && (self.0 >> 8) as u32 & GENERATION_MASK == socket.generation & GENERATION_MASK
     }
 
     /// Seconds for which this handset keeps an idle data channel; 0: never.
@@ -73,7 +74,12 @@ impl Directory {
 
     /// Enters a new session unless that would make more than `sessions_max`; tells the place it replaced, if any.
     /// Replacing is always allowed.
-    pub fn enter(&self, msisdn: Msisdn, place: Place, sessions_max: usize) -> Result<Option<Place>, Full> {
+    pub fn enter(
+        &self,
+        msisdn: Msisdn,
+        place: Place,
+        sessions_max: usize,
+    ) -> Result<Option<Place>, Full> {
         match self.places.entry(msisdn) {
             Entry::Occupied(mut entry) => Ok(Some(entry.insert(place))),
             Entry::Vacant(entry) => {
@@ -89,7 +95,10 @@ impl Directory {
 
     /// Removes the session if it is still this one; `false` if it was replaced meanwhile.
     pub fn leave(&self, msisdn: Msisdn, place: Place) -> bool {
-        let removed = self.places.remove_if(&msisdn, |_, current| *current == place).is_some();
+        let removed = self
+            .places
+            .remove_if(&msisdn, |_, current| *current == place)
+            .is_some();
         if removed {
             self.sessions.fetch_sub(1, Ordering::Relaxed);
         }
@@ -120,11 +129,20 @@ mod tests {
 
     #[test]
     fn a_place_gives_back_what_was_packed() {
-        let socket = SocketKey { slot: SLOTS_MAX - 1, generation: 0xABCD_EF12 };
+        let socket = SocketKey {
+            slot: SLOTS_MAX - 1,
+            generation: 0xABCD_EF12,
+        };
         let packed = Place::new(4095, socket, 300);
-        assert_eq!((packed.shard(), packed.slot(), packed.linger_s()), (4095, SLOTS_MAX - 1, LINGER_S_MAX));
+        assert_eq!(
+            (packed.shard(), packed.slot(), packed.linger_s()),
+            (4095, SLOTS_MAX - 1, LINGER_S_MAX)
+        );
         assert!(packed.is(socket));
-        assert!(!packed.is(SocketKey { generation: socket.generation + 1, ..socket }));
+        assert!(!packed.is(SocketKey {
+            generation: socket.generation + 1,
+            ..socket
+        }));
     }
 
     #[test]
@@ -132,7 +150,11 @@ mod tests {
         let directory = Directory::default();
         let (old, new) = (place(1, 1), place(1, 2));
         assert_eq!(directory.enter(msisdn(34_600_000_001), old, 1), Ok(None));
-        assert_eq!(directory.enter(msisdn(34_600_000_001), new, 1), Ok(Some(old)), "replacing needs no room");
+        assert_eq!(
+            directory.enter(msisdn(34_600_000_001), new, 1),
+            Ok(Some(old)),
+            "replacing needs no room"
+        );
         assert!(!directory.leave(msisdn(34_600_000_001), old));
         assert_eq!(directory.lookup(msisdn(34_600_000_001)), Some(new));
         assert!(directory.leave(msisdn(34_600_000_001), new));
@@ -142,8 +164,14 @@ mod tests {
     #[test]
     fn the_bound_on_sessions_holds() {
         let directory = Directory::default();
-        assert_eq!(directory.enter(msisdn(34_600_000_001), place(1, 0), 1), Ok(None));
-        assert_eq!(directory.enter(msisdn(34_600_000_002), place(2, 0), 1), Err(Full));
+        assert_eq!(
+            directory.enter(msisdn(34_600_000_001), place(1, 0), 1),
+            Ok(None)
+        );
+        assert_eq!(
+            directory.enter(msisdn(34_600_000_002), place(2, 0), 1),
+            Err(Full)
+        );
         assert_eq!(directory.sessions(), 1);
         assert_eq!(directory.lookup(msisdn(34_600_000_002)), None);
     }

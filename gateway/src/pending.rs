@@ -37,13 +37,18 @@ struct Entry<C> {
 
 impl<C> fmt::Debug for Entry<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Entry").field("msisdn", &self.msisdn).finish_non_exhaustive()
+        f.debug_struct("Entry")
+            .field("msisdn", &self.msisdn)
+            .finish_non_exhaustive()
     }
 }
 
 impl<C> Default for Pending<C> {
     fn default() -> Self {
-        Self(Arc::new(Tables { by_id: DashMap::new(), by_handset: DashMap::new() }))
+        Self(Arc::new(Tables {
+            by_id: DashMap::new(),
+            by_handset: DashMap::new(),
+        }))
     }
 }
 
@@ -59,18 +64,30 @@ impl<C> Pending<C> {
         let (waiter, arrival) = oneshot::channel();
         self.0.by_id.insert(id, Entry { msisdn, waiter });
         self.0.by_handset.entry(msisdn).or_default().push(id);
-        Waiting { id, msisdn, arrival, pending: self.clone() }
+        Waiting {
+            id,
+            msisdn,
+            arrival,
+            pending: self.clone(),
+        }
     }
 
     /// Takes the entry, once: `None` for an id that is unknown, already used or given up.
     pub fn take(&self, id: RequestId) -> Option<Claim<C>> {
         let entry = self.remove(id)?;
-        Some(Claim { msisdn: entry.msisdn, waiter: entry.waiter })
+        Some(Claim {
+            msisdn: entry.msisdn,
+            waiter: entry.waiter,
+        })
     }
 
     /// The requests of this handset that wait now, oldest first.
     pub fn of(&self, msisdn: Msisdn) -> Vec<RequestId> {
-        self.0.by_handset.get(&msisdn).map(|ids| ids.clone()).unwrap_or_default()
+        self.0
+            .by_handset
+            .get(&msisdn)
+            .map(|ids| ids.clone())
+            .unwrap_or_default()
     }
 
     /// Ends every wait of this handset: it left on purpose. Tells how many.
@@ -142,7 +159,9 @@ pub struct Claim<C> {
 
 impl<C> fmt::Debug for Claim<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Claim").field("msisdn", &self.msisdn).finish_non_exhaustive()
+        f.debug_struct("Claim")
+            .field("msisdn", &self.msisdn)
+            .finish_non_exhaustive()
     }
 }
 
@@ -154,10 +173,12 @@ impl<C> Claim<C> {
 
     /// Hands the data channel to the worker that waits; gives it back if that worker has just given up.
     pub fn hand_over(self, channel: C) -> Result<(), C> {
-        self.waiter.send(Arrival::Channel(channel)).map_err(|refused| match refused {
-            Arrival::Channel(channel) => channel,
-            Arrival::HandsetLeft => unreachable!("only a channel was sent"),
-        })
+        self.waiter
+            .send(Arrival::Channel(channel))
+            .map_err(|refused| match refused {
+                Arrival::Channel(channel) => channel,
+                Arrival::HandsetLeft => unreachable!("only a channel was sent"),
+            })
     }
 }
 
@@ -178,9 +199,15 @@ mod tests {
         assert_eq!(pending.of(handset()), [ID]);
         let claim = pending.take(ID).expect("it waits");
         assert!(pending.take(ID).is_none(), "an id has one use");
-        assert!(pending.of(handset()).is_empty(), "a bound request is not signalled again");
+        assert!(
+            pending.of(handset()).is_empty(),
+            "a bound request is not signalled again"
+        );
         claim.hand_over("channel").expect("the worker waits");
-        assert!(matches!(waiting.arrival().await, Arrival::Channel("channel")));
+        assert!(matches!(
+            waiting.arrival().await,
+            Arrival::Channel("channel")
+        ));
     }
 
     #[test]

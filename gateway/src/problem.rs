@@ -103,8 +103,12 @@ impl Problem {
         let (status, slug, fault) = match self {
             Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad-request", Caller),
             Self::NoSuchHost => (StatusCode::NOT_FOUND, "no-such-host", Caller),
-            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", Caller),
-            Self::HandsetOffline { .. } => (StatusCode::SERVICE_UNAVAILABLE, "handset-offline", Handset),
+            Self::MethodNotAllowed => {
+                (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", Caller)
+            }
+            Self::HandsetOffline { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, "handset-offline", Handset)
+            }
             Self::HandsetBusy => (StatusCode::TOO_MANY_REQUESTS, "handset-busy", Caller),
             Self::CallerLimited => (StatusCode::TOO_MANY_REQUESTS, "caller-limited", Caller),
             Self::HandsetBroke(_) => (StatusCode::BAD_GATEWAY, "handset-broke", Handset),
@@ -113,10 +117,18 @@ impl Problem {
             Self::HandsetSilent => (StatusCode::GATEWAY_TIMEOUT, "handset-silent", Handset),
             Self::ResponseTimeout => (StatusCode::GATEWAY_TIMEOUT, "response-timeout", Handset),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", Caller),
-            Self::HeadersTooLarge => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers-too-large", Caller),
+            Self::HeadersTooLarge => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "headers-too-large",
+                Caller,
+            ),
             Self::RequestTimeout => (StatusCode::REQUEST_TIMEOUT, "request-timeout", Caller),
         };
-        Row { status, slug, fault }
+        Row {
+            status,
+            slug,
+            fault,
+        }
     }
 
     /// What `Retry-After` says, for the rows that carry it.

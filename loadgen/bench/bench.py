@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import platform
+import random
 import re
 import shutil
 import signal
@@ -31,10 +32,13 @@ MSISDN = "34600000001"
 
 
 def free_ports(count):
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [server.getsockname()[1] for server in held]
-    for server in held:
-        server.close()
+    """Ports that nobody uses, below those that the kernel hands to clients: a restarted gateway finds them free again."""
+    ports = []
+    while len(ports) < count:
+        port = random.randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            if port not in ports:
+                ports.append(port)
     return ports
 
 
@@ -76,6 +80,12 @@ class Bench(contextlib.ExitStack):
         super().__enter__()
         self.folder = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory(prefix="everline-bench.")))
         return self
+
+    def __exit__(self, kind, error, trace):
+        if kind:
+            for log in sorted(self.folder.glob("*.log")):
+                print(f"--- the end of {log.name}", *log.read_text(errors="replace").splitlines()[-15:], sep="\n", file=sys.stderr)
+        return super().__exit__(kind, error, trace)
 
     def write(self, name, text):
         path = self.folder / name
@@ -337,13 +347,100 @@ def relay(size=1 << 30):
 # --- hold and crash -----------------------------------------------------------------------------------------------------------
 
 
-def lines_of(report):
-    """The report's figures as table rows, whatever it holds."""
-    figures = report["figures"] if "figures" in report else report
-    return [f"| {key} | {value} |" for key, value in figures.items() if not isinstance(value, (dict, list))]
+def cpu_s(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-PARTS = {"requests": requests, "relay": relay}
+def tally(counts):
+    return ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items())) or "none"
+
+
+def ms(microseconds):
+    return f"{microseconds / 1000:,.1f} ms"
+
+
+def hold(handsets=100_000, hold_s=180, timeout_s=60):
+    with Bench() as bench:
+        gateway = bench.gateway(sessions_max=handsets + handsets // 10)
+        empty = status(gateway.pid, "VmRSS")
+        report_file = bench.folder / "report.json"
+        run = bench.loadgen(
+            gateway, "--handsets", handsets, "--timeout", timeout_s, "--hold", f"{hold_s}s", "--requests-per-second", 100,
+            "--gateway-pid", gateway.pid, "--report", report_file,
+        )
+        code = run.wait(hold_s + 900)
+        report = json.loads(report_file.read_text())
+        ramp, held = (next(phase for phase in report["phases"] if phase["name"] == name) for name in ("ramp", "hold"))
+        registrations, sessions, asked = report["registrations"], report["sessions"], report["requests"]
+        descriptors = report["machine"]["descriptors_max"]
+        refused = gateway.metric('everline_signaling_failures_total{cause="full"}')
+        rows = [
+            ("handsets", f"{handsets:,}, in one gateway process that may have {descriptors:,} descriptors"),
+            ("registrations/s", f"{registrations['per_second']:,.0f}, clients on the same cores, tokens HS256"),
+            ("registration latency p50, p99", f"{ms(registrations['latency_us']['p50'])}, {ms(registrations['latency_us']['p99'])}"),
+            ("gateway CPU per registration", f"{ramp['gateway_cpu_s'] / registrations['registered'] * 1e6:,.0f} µs, user and system"),
+            ("refused or not registered", tally(registrations["not_registered"])),
+            ("gateway memory per session (RSS)", f"{(ramp['gateway_rss_bytes'] - empty) / handsets:,.0f} bytes; {ramp['gateway_rss_bytes'] / 2**20:,.1f} MiB in all, {empty / 2**20:,.1f} MiB before the first"),
+            (f"held for {hold_s} s at timeout {timeout_s} s", f"{sessions['open_after_hold']:,} still there; lost: {tally(sessions['lost'])}"),
+            ("keep-alives in that time", f"{sessions['keep_alives']:,}"),
+            ("gateway CPU while holding, requests included", f"{held['gateway_cpu_s'] / held['seconds'] * 100:.1f} % of one core"),
+            ("requests to random handsets meanwhile", f"{asked['sent']:,} at 100/s; answered: {tally(asked['answered'])}; failed: {tally(asked['failed'])}"),
+            ("their latency p50, p99, max", ", ".join(ms(asked["latency_us"][key]) for key in ("p50", "p99", "max"))),
+        ]
+        text = ["| what | figure |", "|---|---|", *(f"| {what} | {figure} |" for what, figure in rows)]
+        good = code == 0 and sessions["open_after_hold"] == handsets and not refused
+        if report["findings"]:
+            text += ["", "What was not well:", "", *(f"- {finding}" for finding in report["findings"])]
+    return f"{handsets:,} handsets held", text, good
+
+
+def crash(handsets=20_000, hold_s=100):
+    with Bench() as bench:
+        gateway = bench.gateway(sessions_max=2 * handsets)
+        report_file = bench.folder / "report.json"
+        run = bench.loadgen(
+            gateway, "--handsets", handsets, "--timeout", 60, "--hold", f"{hold_s}s", "--requests-per-second", 200, "--report", report_file,
+        )
+        wait_for("all are registered", lambda: gateway.metric("everline_sessions") == handsets, 300)
+        time.sleep(5)  # under load for a while; nothing waits for this
+        rows = []
+        for what, damage in (("kill -9", False), ("kill -9, and the store overwritten with garbage", True)):
+            gateway.process.kill()
+            gateway.process.wait()
+            if damage:
+                for file in (bench.folder / "store").rglob("*"):
+                    if file.is_file():
+                        file.write_bytes(os.urandom(max(4096, file.stat().st_size)))
+            began = time.monotonic()
+            gateway = bench.gateway(sessions_max=2 * handsets, ports=gateway.ports)
+            ready = time.monotonic() - began
+            expected = gateway.metric("everline_sessions_expected")
+            wait_for("every handset is back", lambda gateway=gateway: gateway.metric("everline_sessions") == handsets, 120)
+            back = time.monotonic() - began
+            aside = len(list(bench.folder.glob("store.broken-*")))
+            rows.append(
+                f"| {what} | {ready:.2f} s | {back:.1f} s | {expected:,.0f} | {'up' if gateway.metric('everline_store_up') else 'DOWN'}, {aside} set aside |"
+            )
+            good_store = gateway.metric("everline_store_up") == 1 and aside == int(damage)
+            if not good_store:
+                rows[-1] += " ← not as it should be"
+        run.wait(hold_s + 300)
+        report = json.loads(report_file.read_text())
+        asked, sessions = report["requests"], report["sessions"]
+        balanced = asked["in_flight"] == 0 and asked["sent"] == sum(asked["answered"].values()) + sum(asked["failed"].values())
+        text = [
+            f"{handsets:,} handsets, 200 requests/s to random ones; the gateway is killed under them and started again on the same ports.",
+            "", "| what | ready after | every handset back after | expected by the store | store |", "|---|---|---|---|---|", *rows, "",
+            f"- requests: {asked['sent']:,} sent; answered: {tally(asked['answered'])}; with a problem: {tally(asked['problems'])}; "
+            f"without an answer, while nobody listened or as the gateway died: {tally(asked['failed'])}; without any outcome: {asked['in_flight']}",
+            f"- sessions: {sessions['open_after_hold']:,} there at the end of the hold; lost: {tally(sessions['lost'])}",
+        ]
+        good = balanced and sessions["open_after_hold"] == handsets and not any("not as it" in row for row in rows)
+    return "A gateway killed under load", text, good
+
+
+PARTS = {"requests": requests, "relay": relay, "hold": hold, "crash": crash}
 
 
 def machine():

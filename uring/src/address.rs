@@ -41,7 +41,7 @@ impl Address {
                 unsafe {
                     std::ptr::from_mut(&mut this.storage)
                         .cast::<libc::sockaddr_in>()
-                        .write(name)
+                        .write(name);
                 };
                 this.len = size_of::<libc::sockaddr_in>() as libc::socklen_t;
             }
@@ -59,7 +59,7 @@ impl Address {
                 unsafe {
                     std::ptr::from_mut(&mut this.storage)
                         .cast::<libc::sockaddr_in6>()
-                        .write(name)
+                        .write(name);
                 };
                 this.len = size_of::<libc::sockaddr_in6>() as libc::socklen_t;
             }

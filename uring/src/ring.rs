@@ -258,7 +258,7 @@ impl Ring {
                 self.operation_ended(tag.socket());
             }
             Some(kind @ (Kind::Receive | Kind::Send)) => {
-                self.transfer_ended(kind, tag.index(), result, events)
+                self.transfer_ended(kind, tag.index(), result, events);
             }
             Some(Kind::Connect) => self.dial_step_ended(tag.socket(), result, events),
             Some(Kind::Close) => self.closed(tag.socket(), events),
