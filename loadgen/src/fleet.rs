@@ -12,7 +12,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use everline_protocol::{Backoff, HandsetOutput, Millis};
+use everline_protocol::{Backoff, HandsetOutput, Millis, Wheel};
 use everline_uring::{Event, SocketKey, Sockets};
 use hdrhistogram::Histogram;
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
@@ -33,6 +33,8 @@ const LEAVE_STRIDE: usize = 256;
 const LEAVE_LIMIT_US: u64 = 60_000_000;
 const PUBLISH_EVERY: Duration = Duration::from_millis(100);
 const TURN_MAX: Duration = Duration::from_millis(500);
+/// How late a handset's timer may be served: latencies are measured here, so finer than the gateway's.
+const TICK: Millis = Millis(8);
 const NONE: u32 = u32::MAX;
 
 /// What every fleet of a run does.
@@ -175,7 +177,7 @@ pub struct Fleet<S: Sockets> {
     pub(crate) phones: Vec<Phone>,
     pub(crate) conns: Vec<Conn>,
     /// Owners `0..handsets` are phones, the others slots.
-    pub(crate) wheel: crate::wheel::Wheel,
+    pub(crate) wheel: Wheel,
     /// Handsets told to move to an address of its own.
     pub(crate) moves: HashMap<u32, SocketAddr>,
     /// Lost handsets whose back-off has passed, and since when (microseconds).
@@ -217,7 +219,7 @@ impl<S: Sockets> Fleet<S> {
         Self {
             phones: vec![phone; share.handsets as usize],
             conns: (0..slots).map(|_| Conn::Free).collect(),
-            wheel: crate::wheel::Wheel::new(share.handsets + slots),
+            wheel: Wheel::new(share.handsets + slots, Millis(0), TICK),
             sockets,
             plan,
             share,

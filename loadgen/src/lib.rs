@@ -9,7 +9,7 @@
 //! | [`fleet`] | the handsets of one thread on one ring; what they say is in `signaling` and `channels` |
 //! | [`caller`] | the callers; one HTTP exchange of theirs is in `exchange` and `upload` |
 //! | [`progress`], [`report`], [`table`] | what the tester sees while it runs, and at the end |
-//! | [`address`], [`tokens`], [`roster`], [`http`], [`wheel`], [`books`], [`machine`], `pipe` | what those use |
+//! | [`address`], [`tokens`], [`roster`], [`http`], [`books`], [`machine`], `pipe` | what those use |
 #![forbid(unsafe_code)]
 
 pub mod address;
@@ -30,4 +30,3 @@ mod signaling;
 pub mod table;
 pub mod tokens;
 mod upload;
-pub mod wheel;

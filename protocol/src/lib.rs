@@ -12,6 +12,7 @@
 //! | [`handset`] | the handset's side of a signaling connection |
 //! | [`data`] | the one line that opens a data channel |
 //! | [`backoff`] | when a handset tries again |
+//! | [`wheel`] | the deadlines of many of either |
 //! | [`msisdn`], [`id`], [`time`], [`code`], [`text`] | the values they speak of |
 //!
 //! A dialogue (PROTOCOL section 7), both machines in one program and the network left out:
@@ -87,6 +88,7 @@ pub mod msisdn;
 pub mod session;
 pub mod text;
 pub mod time;
+pub mod wheel;
 
 pub use backoff::Backoff;
 pub use code::{ErrorCode, RefusalCode};
@@ -97,6 +99,7 @@ pub use message::{Connect, Fault, HostPort, Message, Refusal};
 pub use msisdn::{BadMsisdn, MaskedMsisdn, Msisdn};
 pub use session::{Rules, Session, SessionEvent, SessionOutput};
 pub use time::Millis;
+pub use wheel::Wheel;
 
 /// Longest line in bytes, its ending included (PROTOCOL section 2).
 pub const LINE_BYTES_MAX: usize = 2048;

@@ -10,7 +10,7 @@
 //! | `connections` | bytes in and out: accepts, receives, sends, closes |
 //! | `sessions` | what a session's events mean: register, signal, keep alive, end |
 //! | `letters` | what the mailbox asks, draining and stopping |
-//! | `slots`, `outbox`, [`wheel`] | the tables: connections, bytes to be sent, timers |
+//! | `slots`, `outbox` | the tables: connections, bytes to be sent |
 //! | `counters`, [`clock`], `sizing` | what the operator sees, time, how many shards |
 
 pub mod clock;
@@ -22,7 +22,6 @@ mod outbox;
 mod sessions;
 mod sizing;
 mod slots;
-pub mod wheel;
 
 #[cfg(test)]
 mod loopback_test;
@@ -34,7 +33,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use everline_protocol::{HostPort, Message, Millis, RequestId, Rules, SessionOutput};
+use everline_protocol::{HostPort, Message, Millis, RequestId, Rules, SessionOutput, Wheel};
 use everline_uring::{Event, SocketKey, Sockets};
 
 use crate::config::Config;
@@ -48,12 +47,13 @@ use mailbox::Mailbox;
 use outbox::Outboxes;
 pub use sizing::shard_count;
 use slots::Slots;
-use wheel::Wheel;
 
 /// Accepts that a shard keeps armed, if it has slots for them.
 const ACCEPTS_MAX: u32 = 16;
 /// After an accept failed for want of memory or descriptors, none is armed for this long.
 const ACCEPT_PAUSE: Millis = Millis(100);
+/// How late a timer may be served: keep-alives are seconds, and one turn serves all that fall into it.
+const TICK: Millis = Millis(64);
 /// Letters read in one turn.
 const LETTERS_PER_TURN: usize = 1024;
 /// Slots looked at in one turn while draining or stopping.
@@ -161,7 +161,7 @@ impl<S: Sockets, C: Clock> Shard<S, C> {
             advertise,
             random: Random(seed),
             slots: Slots::new(slots),
-            wheel: Wheel::new(slots, now),
+            wheel: Wheel::new(slots, now, TICK),
             outboxes: Outboxes::default(),
             proxy_headers: HashMap::new(),
             counters: Counters::new(),

@@ -1,19 +1,17 @@
-//! A shard's timers: one per slot, set, moved and cancelled in constant time, 12 bytes each.
+//! The timers of many sessions: one per numbered owner, set, moved and cancelled in constant time, 12 bytes each.
 //!
-//! A hierarchical wheel: four levels of 64 buckets, each bucket a doubly linked list that runs through one array of
-//! nodes. A timer is served up to one tick ([`TICK_MS`]) late and never early; keep-alives are seconds, and a coarse
-//! tick serves several of them in one turn of the ring. It tells who is due; it knows no clock and calls nobody.
+//! A shard of the gateway keeps its sessions' deadlines in one, a thread of the load generator its handsets'. A
+//! hierarchical wheel: four levels of 64 buckets, each bucket a doubly linked list that runs through one array of nodes.
+//! A timer is served up to one tick late and never early; a coarse tick serves several of them in one turn of the ring.
+//! It tells who is due; it knows no clock and calls nobody.
 
-use everline_protocol::Millis;
-
-/// Milliseconds in a tick: how late the wheel itself may be.
-pub const TICK_MS: u64 = 64;
+use crate::Millis;
 
 const LEVELS: usize = 4;
 const BUCKETS: usize = 64;
 /// `BUCKETS` as a power of two.
 const BITS: u32 = 6;
-/// Ticks that the wheel spans, about 12 days; a later timer comes round at the end and is set again by its owner.
+/// Ticks that the wheel spans, 12 days at 64 ms; a later timer comes round at the end and is set again by its owner.
 const SPAN: u32 = 1 << (BITS * LEVELS as u32);
 
 const NONE: u32 = u32::MAX;
@@ -38,6 +36,8 @@ const UNSET: Node = Node {
 /// The timers of slots, numbered from 0.
 #[derive(Debug)]
 pub struct Wheel {
+    /// Milliseconds.
+    tick: u64,
     nodes: Vec<Node>,
     heads: [[u32; BUCKETS]; LEVELS],
     /// One bit a bucket that is not empty.
@@ -48,13 +48,15 @@ pub struct Wheel {
 }
 
 impl Wheel {
-    /// A wheel that stands at `now`. It grows with the highest slot that was ever set, up to `slots` nodes at once.
-    pub fn new(slots: u32, now: Millis) -> Self {
+    /// A wheel that stands at `now`, with room for `slots` timers without growing. `tick`: how late it may serve one.
+    pub fn new(slots: u32, now: Millis, tick: Millis) -> Self {
+        let tick = tick.0.max(1);
         Self {
+            tick,
             nodes: Vec::with_capacity(slots as usize),
             heads: [[NONE; BUCKETS]; LEVELS],
             occupied: [0; LEVELS],
-            now: whole_ticks(now),
+            now: whole_ticks(now, tick),
             set: 0,
         }
     }
@@ -67,15 +69,15 @@ impl Wheel {
         }
         self.cancel(slot);
         self.set += 1;
-        let tick = u32::try_from(due.0.div_ceil(TICK_MS)).unwrap_or(u32::MAX);
+        let tick = u32::try_from(due.0.div_ceil(self.tick)).unwrap_or(u32::MAX);
         self.link(slot, tick.max(self.now.saturating_add(1)));
     }
 
     /// Sets the timer of `slot` unless it comes round by `due` anyway: an owner that looks at what is really due when
     /// its timer comes round need not move it at every sign of life.
     pub fn set_by(&mut self, slot: u32, due: Millis) {
-        let soon_enough =
-            |node: &Node| node.previous != NONE && u64::from(node.tick) <= due.0.div_ceil(TICK_MS);
+        let tick = due.0.div_ceil(self.tick);
+        let soon_enough = |node: &Node| node.previous != NONE && u64::from(node.tick) <= tick;
         if !self.nodes.get(slot as usize).is_some_and(soon_enough) {
             self.set(slot, due);
         }
@@ -104,12 +106,12 @@ impl Wheel {
         (0..LEVELS)
             .filter_map(|level| self.next_at(level))
             .min()
-            .map(|tick| Millis(tick * TICK_MS))
+            .map(|tick| Millis(tick * self.tick))
     }
 
     /// Moves the wheel to `now` and appends the slots that came due, earliest first; their timers are unset.
     pub fn advance(&mut self, now: Millis, due: &mut Vec<u32>) {
-        let target = whole_ticks(now);
+        let target = whole_ticks(now, self.tick);
         while self.now < target {
             // Jumps over ticks at which nothing happens; stops at every one at which a bucket is to be emptied.
             let next = (0..LEVELS).filter_map(|level| self.next_at(level)).min();
@@ -239,8 +241,8 @@ fn low_mask(level: usize) -> u32 {
     (1 << (BITS * level as u32)) - 1
 }
 
-fn whole_ticks(now: Millis) -> u32 {
-    u32::try_from(now.0 / TICK_MS).unwrap_or(u32::MAX)
+fn whole_ticks(now: Millis, tick: u64) -> u32 {
+    u32::try_from(now.0 / tick).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -250,6 +252,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    const TICK_MS: u64 = 64;
 
     #[derive(Debug, Clone)]
     enum Step {
@@ -286,7 +290,7 @@ mod tests {
         #[test]
         fn the_wheel_does_what_a_sorted_map_does(start in 0u64..10_000_000, steps in steps()) {
             let mut now = start;
-            let mut wheel = Wheel::new(8, Millis(now));
+            let mut wheel = Wheel::new(8, Millis(now), Millis(TICK_MS));
             // Slot → the tick at which its timer is due.
             let mut model = BTreeMap::new();
             for step in steps {
@@ -330,7 +334,7 @@ mod tests {
     #[test]
     fn waiting_until_next_serves_a_timer_within_a_tick_and_a_few_wakes() {
         for span in [0, 1, 64, 65, 5_000, 300_000, 86_400_000] {
-            let mut wheel = Wheel::new(1, Millis(0));
+            let mut wheel = Wheel::new(1, Millis(0), Millis(TICK_MS));
             wheel.set(0, Millis(span));
             let (mut due, mut wakes, mut now) = (Vec::new(), 0, Millis(0));
             while due.is_empty() {
