@@ -10,7 +10,7 @@ use std::time::Duration;
 use everline_protocol::{DataLine, HostPort, RequestId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 
 use crate::config::Data;
@@ -18,6 +18,9 @@ use crate::serve::Serve;
 
 /// How long the gateway may take from DATA to the first byte of the request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a request may wait for a channel to end; a gateway that is still interested then signals it again.
+const TURN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a gateway's refusal begins with (PROTOCOL 5.1). No HTTP request does: a method's target follows, not a code.
 const REFUSAL: &[u8] = b"ERROR code=";
@@ -33,7 +36,7 @@ struct Shared {
     config: Data,
     serve: Serve,
     slots: Arc<Semaphore>,
-    /// Requests that have a channel: a request that is signalled twice gets no second one.
+    /// Requests that have a channel or wait for one: a request that is signalled twice gets no second one.
     taken: Mutex<HashSet<RequestId>>,
 }
 
@@ -52,16 +55,10 @@ impl DataChannels {
 
     /// Opens a channel for this request and serves it, on a task of its own. `opened` is told when DATA is sent.
     ///
-    /// Over the bound it opens none: the gateway answers the caller in its own words (PROTOCOL 5.1, 5.4).
+    /// Over the bound it waits its turn, as many again at most; beyond that it is left to the gateway, which answers
+    /// the caller in its own words (PROTOCOL 5.1, 5.4).
     pub fn open(&self, id: RequestId, address: HostPort, opened: &Arc<Notify>) {
-        let Ok(slot) = Arc::clone(&self.shared.slots).try_acquire_owned() else {
-            tracing::warn!(
-                channels_max = self.shared.config.channels_max,
-                "a request is left to the gateway: every data channel is in use"
-            );
-            return;
-        };
-        let Some(taken) = Taken::new(&self.shared, id, slot) else {
+        let Some(taken) = Taken::new(&self.shared, id) else {
             return;
         };
         let opened = Arc::clone(opened);
@@ -89,25 +86,40 @@ impl DataChannels {
     }
 }
 
-/// A request that this handset took; gives it and its slot back when dropped.
+/// A request that this handset took; forgotten when dropped.
 struct Taken {
     shared: Arc<Shared>,
     id: RequestId,
-    _slot: OwnedSemaphorePermit,
 }
 
 impl Taken {
-    fn new(shared: &Arc<Shared>, id: RequestId, slot: OwnedSemaphorePermit) -> Option<Self> {
+    fn new(shared: &Arc<Shared>, id: RequestId) -> Option<Self> {
         let mut taken = shared.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if taken.len() >= 2 * shared.config.channels_max {
+            tracing::warn!(
+                channels_max = shared.config.channels_max,
+                "a request is left to the gateway: every data channel is in use, and as many requests wait for one"
+            );
+            return None;
+        }
         taken.insert(id).then(|| Self {
             shared: Arc::clone(shared),
             id,
-            _slot: slot,
         })
     }
 
-    /// The local web server is dialled while the channel is being opened: a wake takes one round trip, not two.
     async fn run(&self, address: &HostPort, opened: &Notify) -> io::Result<()> {
+        let turn = Arc::clone(&self.shared.slots).acquire_owned();
+        match timeout(TURN_TIMEOUT, turn).await {
+            Ok(Ok(_slot)) => self.serve(address, opened).await,
+            // The agent is ending: what it has not begun it leaves to the gateway.
+            Ok(Err(_closed)) => Ok(()),
+            Err(_) => Err(late("no data channel ended in time to make room for it")),
+        }
+    }
+
+    /// The local web server is dialled while the channel is being opened: a wake takes one round trip, not two.
+    async fn serve(&self, address: &HostPort, opened: &Notify) -> io::Result<()> {
         let (channel, ready) = tokio::join!(self.dial(address, opened), self.shared.serve.ready());
         let mut channel = channel?;
         let first = if ready.reads() {

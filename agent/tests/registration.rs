@@ -4,7 +4,6 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use tokio::time::timeout;
 
 use support::{Agent, Channel, Gateway, MSISDN, Signaling, command, soon, until};
 
@@ -81,31 +80,24 @@ async fn r5_r7_several_requests_are_served_at_once_and_the_session_stays() {
 }
 
 #[tokio::test]
-async fn over_its_bound_a_request_is_left_to_the_gateway() {
+async fn over_its_bound_requests_wait_their_turn_and_then_are_left_to_the_gateway() {
     let gateway = Gateway::start().await;
     let agent = Agent::start(&[&gateway], &format!("data_channels_max = 1\n{OPEN}"));
     let mut signaling = gateway.registered().await;
+    let first = signaling.signal().await;
+    let (mut channel, id) = gateway.channel().await;
+    assert_eq!(id, first);
+    let second = signaling.signal().await;
     signaling.signal().await;
-    let (mut channel, _) = gateway.channel().await;
-    signaling.signal().await;
-    until("the agent says so", || {
+    until("the agent says that it is too much", || {
         agent.log().contains("every data channel is in use")
     })
     .await;
     channel.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
     assert_eq!(channel.answer().await.status, 200);
     drop(channel);
-    // With the first one closed there is room again, as soon as the agent noticed; until then signals go unanswered.
-    let served = async {
-        loop {
-            signaling.signal().await;
-            let opened = timeout(Duration::from_millis(50), gateway.channel()).await;
-            if opened.is_ok() {
-                break;
-            }
-        }
-    };
-    soon("a channel", served).await;
+    let (_channel, id) = soon("the channel of the one that waited", gateway.channel()).await;
+    assert_eq!(id, second);
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ impl Check<'_> {
         let timeout_s = self.number("timeout_s", file.timeout_s, 1..=86_400, 300);
         let linger_s = self.number("linger_s", file.linger_s, 0..=300, 0);
         let port = self.number("data_port", file.data_port, 1..=65_535, 7001);
-        let channels_max = self.number("data_channels_max", file.data_channels_max, 1..=1_024, 16);
+        let channels_max = self.number("data_channels_max", file.data_channels_max, 1..=1_024, 128);
         let idle_s = self.number(
             "forward_idle_timeout_s",
             file.forward_idle_timeout_s,
