@@ -4,7 +4,6 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-
 use support::{Agent, Channel, Gateway, MSISDN, Signaling, command, soon, until};
 
 const OPEN: &str = "authentication = \"none\"\n[builtin]\ndatabase = \"handset.db\"\n";

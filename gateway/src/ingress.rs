@@ -14,7 +14,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -410,9 +410,11 @@ impl Caller {
             bytes_max: rules.body_bytes_max,
             idle_timeout: rules.body_idle_timeout,
         };
+        // HTTP/1.0 knows no interim response: one would be taken for the response itself (RFC 9110, section 15.2).
+        let knows_interim = request.version() >= Version::HTTP_11;
         let outgoing = Outgoing::new(request, &context, bounds);
         let interim = |status: StatusCode, fields: &HeaderMap| {
-            if let Some(gate) = &self.gate {
+            if let (true, Some(gate)) = (knows_interim, &self.gate) {
                 gate.interim(status, fields);
             }
         };
@@ -425,12 +427,16 @@ fn admissible(request: &Request<Incoming>, rules: &Ingress) -> Result<Target, Pr
     if request.method() == Method::CONNECT {
         return Err(Problem::MethodNotAllowed);
     }
-    let head_bytes: usize = request
+    let target_bytes = request
+        .uri()
+        .path_and_query()
+        .map_or(0, |path| path.as_str().len());
+    let field_bytes: usize = request
         .headers()
         .iter()
         .map(|(name, value)| name.as_str().len() + value.len() + 4)
         .sum();
-    if head_bytes > rules.header_bytes_max || request.headers().len() > rules.headers_max {
+    if target_bytes + field_bytes > rules.header_bytes_max || request.headers().len() > rules.headers_max {
         return Err(Problem::HeadersTooLarge);
     }
     let length = request

@@ -80,9 +80,11 @@ impl Outgoing {
             (X_FORWARDED_PREFIX, context.prefix.as_deref().and_then(text)),
         ];
         for (name, value) in ours {
-            if let Some(value) = value {
-                fields.insert(name, value);
-            }
+            // What a caller says in a field of ours is no word of ours: without a value of ours, the field goes.
+            match value {
+                Some(value) => fields.insert(name, value),
+                None => fields.remove(name),
+            };
         }
         let upload = Upload::new(body, bounds, expects_continue);
         if !upload.is_empty() && !upload.has_length() {
@@ -233,6 +235,8 @@ async fn await_head<T>(
                     outgoing.upload.release();
                 } else {
                     remove_hop_by_hop(&mut fields);
+                    // It has no body whose length it could tell (RFC 9110, section 8.6).
+                    fields.remove(CONTENT_LENGTH);
                     interim(status, &fields);
                 }
             }

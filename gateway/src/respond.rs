@@ -195,7 +195,7 @@ impl Drop for Flight {
 /// A response's body, with its request's account.
 pub struct ResponseBody {
     content: Content,
-    // Of an answer of ours: the request is in flight until its last byte is hyper's.
+    // Of an answer of ours over HTTP/1: the request is in flight until its last byte is hyper's.
     _flight: Option<Flight>,
     gate: Option<Rc<Gate>>,
 }
@@ -279,7 +279,9 @@ pub fn with_problem(
     let text = (!is_head_method).then_some(text);
     let mut response = Response::new(ResponseBody {
         content: Content::Ours(text),
-        _flight: Some(flight),
+        // Over HTTP/2 a caller that opens no window keeps the body for as long as it likes: its request ends here, so
+        // that it neither holds a place nor keeps its connection from being idle.
+        _flight: gate.is_some().then_some(flight),
         gate,
     });
     *response.status_mut() = problem.row().status;

@@ -87,6 +87,36 @@ fn the_path_form_loses_its_prefix_and_the_handset_is_told() {
 }
 
 #[test]
+fn a_caller_cannot_speak_in_the_gateways_name() {
+    let host = "Host: 34600000001.localhost\r\n";
+    let head = seen_by_handset(&format!(
+        "GET / HTTP/1.1\r\n{host}X-Forwarded-Prefix: /evil\r\nX-Forwarded-Prefix: /worse\r\n\r\n"
+    ));
+    assert_eq!(field(&head, "x-forwarded-prefix"), None, "{head}");
+    let head = seen_by_handset(concat!(
+        "GET /34600000001/ HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-Prefix: /evil\r\n",
+        "X-Forwarded-Prefix: /worse\r\nConnection: X-Forwarded-Prefix, Forwarded, X-Request-Id, Host\r\n",
+        "X-Request-Id: a\r\nX-Request-Id: b\r\n\r\n"
+    ));
+    assert_eq!(field(&head, "x-forwarded-prefix"), Some("/34600000001"));
+    assert!(!head.contains("evil") && !head.contains("worse"), "{head}");
+    assert_eq!(
+        field(&head, "forwarded"),
+        Some("for=127.0.0.1;host=localhost;proto=http")
+    );
+    assert_eq!(head.matches("x-request-id: ").count(), 1, "{head}");
+    assert_eq!(field(&head, "x-request-id").unwrap().len(), 32, "{head}");
+    // A chain that would swallow the gateway's element is dropped.
+    let head = seen_by_handset(&format!(
+        "GET / HTTP/1.1\r\n{host}Forwarded: for=192.0.2.7\r\nForwarded: for=\"\r\n\r\n"
+    ));
+    assert_eq!(
+        field(&head, "forwarded"),
+        Some("for=127.0.0.1;host=34600000001.localhost;proto=http")
+    );
+}
+
+#[test]
 fn hop_by_hop_fields_stay_on_their_hop_and_the_others_go_on() {
     let head = seen_by_handset(concat!(
         "GET / HTTP/1.1\r\nHost: 34600000001.localhost\r\nConnection: keep-alive, X-Secret\r\nKeep-Alive: 5\r\n",
@@ -184,4 +214,20 @@ fn an_http_1_0_caller_is_served_too() {
     handset.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n");
     let (response, in_order) = caller.read_to_end();
     assert!(in_order && response.ends_with("\r\n\r\nok"), "{response}");
+}
+
+#[test]
+fn an_http_1_0_caller_gets_no_interim_response() {
+    let gateway = Gateway::start(|_| {});
+    gateway.register(0);
+    let mut caller = gateway.caller();
+    caller.send("GET / HTTP/1.0\r\nHost: 34600000001.localhost\r\n\r\n");
+    let mut handset = gateway.answered();
+    handset.read_head();
+    handset.send(format!(
+        "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n{OK}"
+    ));
+    let (response, _) = caller.read_to_end();
+    assert!(response.starts_with("HTTP/1.0 200 "), "{response}");
+    assert!(response.ends_with("\r\n\r\nok"), "{response}");
 }

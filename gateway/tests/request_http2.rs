@@ -31,6 +31,11 @@ struct Caller {
 
 impl Caller {
     fn connect(gateway: &Gateway) -> Self {
+        Self::connect_with_window(gateway, 64 * 1024)
+    }
+
+    /// A caller that takes so many bytes of a stream before it has read some.
+    fn connect_with_window(gateway: &Gateway, window_bytes: u32) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -41,7 +46,7 @@ impl Caller {
                 .await
                 .unwrap();
             hyper::client::conn::http2::Builder::new(TokioExecutor::new())
-                .initial_stream_window_size(64 * 1024)
+                .initial_stream_window_size(window_bytes)
                 .handshake(TokioIo::new(socket))
                 .await
                 .unwrap()
@@ -257,6 +262,13 @@ fn problems_are_told_in_the_same_form() {
             "handset-offline",
         ),
         (
+            get(&format!("http://34600000001.localhost/{long}"))
+                .body(empty())
+                .unwrap(),
+            431,
+            "headers-too-large",
+        ),
+        (
             get("http://34600000001.localhost/")
                 .header("x", long)
                 .body(empty())
@@ -321,6 +333,28 @@ fn a_stream_whose_caller_takes_nothing_is_given_up() {
         "it broke off, visibly"
     );
     assert!(!caller.connection.is_finished(), "other streams live on");
+}
+
+#[test]
+fn a_problem_whose_caller_takes_nothing_holds_no_place_and_no_connection() {
+    let gateway =
+        Gateway::start(|config| config.ingress.header_timeout = Duration::from_millis(300));
+    let mut caller = Caller::connect_with_window(&gateway, 0);
+    let sent = caller.send(get("http://34600000001.localhost/").body(empty()).unwrap());
+    let response = caller.response(sent);
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    gateway.until("the request has ended", |shared| {
+        shared.limits.in_flight() == 0
+    });
+    let Caller {
+        runtime,
+        sender: _sender,
+        connection,
+    } = caller;
+    // However it ends.
+    let _ = runtime
+        .block_on(async { tokio::time::timeout(fake_shard::PATIENCE, connection).await })
+        .expect("the connection ends in time");
 }
 
 #[test]

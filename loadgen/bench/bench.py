@@ -116,10 +116,11 @@ class Bench(contextlib.ExitStack):
             )
         return self.folder / "keys"
 
-    def gateway(self, sessions_max=1000, extra="", ports=None):
+    def gateway(self, sessions_max=1000, ports=None, binary=BIN / "gateway", name="gateway"):
         signaling, data, ingress, admin = ports or free_ports(4)
+        store = "store" if name == "gateway" else f"{name}-store"
         config = self.write(
-            "gateway.toml",
+            f"{name}.toml",
             f"""
 [signaling]
 listen = "127.0.0.1:{signaling}"
@@ -136,7 +137,7 @@ requests_per_caller_max = 4096
 [auth]
 jwks_file = "{self.keys()}/jwks.json"
 [store]
-path = "{self.folder}/store"
+path = "{self.folder}/{store}"
 [admin]
 listen = "127.0.0.1:{admin}"
 [drain]
@@ -144,9 +145,9 @@ spread_ms = 100
 finish_ms = 1000
 [log]
 filter = "info"
-{extra}""",
+""",
         )
-        process = self.spawn("gateway", BIN / "gateway", "run", "--config", config)
+        process = self.spawn(name, binary, "run", "--config", config)
         wait_for("the gateway is ready", lambda: answers(f"http://127.0.0.1:{admin}/readyz"))
         return Gateway(process, signaling, data, ingress, admin)
 
@@ -274,6 +275,37 @@ def requests(seconds=8, rounds=3):
                 text.append(f"| {name} | {rate:,.0f} | {rate / peer:.2f} | {median(runs, 1):.2f} | {median(runs, 2):.2f} | {failed} |")
         text.append("")
     return "Requests a second", text, failures == 0
+
+
+def versus(other, seconds=4, rounds=5):
+    """The gateway that was built against another build of it, pair by pair."""
+    rows, failed = {}, 0
+    with Bench() as bench:
+        (origin,) = free_ports(1)
+        bench.nginx("origin", f"server {{ listen 127.0.0.1:{origin}; location / {{ default_type text/plain; return 200 '{'x' * 64}'; }} }}")
+        ways = []
+        for number, binary in enumerate((BIN / "gateway", other)):
+            gateway = bench.gateway(binary=binary, name=f"gateway-{number}")
+            for linger in (0, 5):
+                msisdn = f"346000000{number}{linger}"
+                bench.agent(gateway, f"http://127.0.0.1:{origin}", linger, msisdn)
+                ways.append((linger, number, gateway.ingress, f"{msisdn}.localhost"))
+        for close in (True, False):
+            for _ in range(rounds):
+                for linger, number, port, host in sorted(ways):
+                    run = wrk(port, close, seconds, host=host)
+                    failed += run[3]
+                    rows.setdefault((close, linger), ([], []))[number].append(run)
+    text = [f"wrk, 2 threads, 32 connections, 64-byte answers; {rounds} pairs of {seconds} s. B is {pathlib.Path(other).name}.", ""]
+    text += ["| callers | linger | A requests/s | B / A: median (least to most) | A p99 ms | B / A |", "|---|---|---|---|---|---|"]
+    for (close, linger), (a, b) in rows.items():
+        rates, tails = (sorted(two[at] / one[at] for one, two in zip(a, b)) for at in (0, 2))
+        middle = len(rates) // 2
+        text.append(
+            f"| {'close' if close else 'keep-alive'} | {linger} | {sorted(run[0] for run in a)[middle]:,.0f} | {rates[middle]:.2f} ({rates[0]:.2f} to {rates[-1]:.2f}) "
+            f"| {sorted(run[2] for run in a)[middle]:.2f} | {tails[middle]:.2f} ({tails[0]:.2f} to {tails[-1]:.2f}) |"
+        )
+    print("\n".join([*text, "", f"{failed} requests failed"]))
 
 
 # --- relay: a large file, both ways -------------------------------------------------------------------------------------------
@@ -467,6 +499,8 @@ Each section is written by its command and by nothing else.
 
 
 def main(names):
+    if names[:1] == ["versus"]:
+        return versus(*names[1:])
     unknown = [name for name in names if name not in PARTS]
     if unknown:
         raise SystemExit(f"bench: no part is called {unknown[0]}; there are {', '.join(PARTS)}")

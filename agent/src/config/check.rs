@@ -2,6 +2,7 @@
 //!
 //! Everything is looked at before anything is refused, so that one run tells all that is wrong. Called by [`super::file`].
 
+use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -261,6 +262,13 @@ impl Check<'_> {
             return None;
         }
         let count = users.len();
+        let mut names = HashSet::new();
+        for name in users.iter().filter_map(|user| user.get_ref().name.as_ref()) {
+            // Only the first of them could ever sign in, and which password counts would be anybody's guess.
+            if !names.insert(name.get_ref().clone()) {
+                self.error(Some(name.span()), "user.name: is there twice");
+            }
+        }
         let users: Vec<_> = users
             .into_iter()
             .filter_map(|user| self.user(user))

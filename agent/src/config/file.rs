@@ -281,6 +281,13 @@ mod tests {
     }
 
     #[test]
+    fn two_users_of_one_name_are_refused() {
+        let user = "[[user]]\nname = \"alice\"\npassword = \"x\"\n";
+        let errors = parse(&format!("{GOOD}{user}{user}[builtin]\ndatabase = \"a\"")).unwrap_err();
+        insta::assert_snapshot!(errors.to_string(), @"/etc/everline/agent.toml:8: user.name: is there twice");
+    }
+
+    #[test]
     fn broken_toml_is_told_by_line() {
         let errors = parse("msisdn = \n\ntoken = \"").unwrap_err();
         assert!(errors.errors.iter().any(|e| e.line == Some(1)), "{errors}");

@@ -1,6 +1,7 @@
 //! Brings vCard files in at start: each content once, a broken card reported by file and line and passed over.
 //!
-//! Called before the handset serves. A file that can't be read is told, and does not keep the handset from coming up.
+//! Called before the handset serves. A file that can't be read, or that holds more than there is room for, is told, and
+//! does not keep the handset from coming up.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -59,7 +60,20 @@ pub fn file(database: &mut Database, resource: &Resource, path: &Path) -> Result
             }
         }
     }
-    let told = database.import(resource, &hash, &items)?;
+    let told = match database.import(resource, &hash, &items) {
+        Ok(told) => told,
+        Err(StoreError::Full) => {
+            tracing::error!(
+                file = %shown,
+                resource = resource.name,
+                cards = items.len(),
+                items_max = resource.items_max,
+                "there is no room for a file to import; nothing of it was added, and the handset goes on without it"
+            );
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    };
     tracing::info!(
         file = %shown,
         resource = resource.name,
@@ -82,4 +96,37 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, fault));
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::contacts::CONTACTS;
+    use super::super::store::Store;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_that_does_not_fit_adds_nothing_and_stops_nothing() {
+        static TINY: Resource = Resource {
+            name: "tiny",
+            item: "tiny",
+            stores: &["phone"],
+            fields: CONTACTS.fields,
+            items_max: 1,
+            from_vcard: CONTACTS.from_vcard,
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("contacts.vcf");
+        let card = |name: &str| format!("BEGIN:VCARD\nFN:{name}\nEND:VCARD\n");
+        let store = Store::open(&dir.path().join("db"), &[&TINY]).unwrap();
+        for (cards, kept) in [(card("Ada") + &card("Bob"), 0), (card("Cy"), 1)] {
+            std::fs::write(&path, cards).unwrap();
+            let path = path.clone();
+            let run = store.run(move |database| {
+                file(database, &TINY, &path)?;
+                database.list(&TINY, 0, 9)
+            });
+            let (items, _) = run.await.unwrap();
+            assert_eq!(items.len(), kept);
+        }
+    }
 }
