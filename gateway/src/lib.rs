@@ -10,7 +10,7 @@
 //! in its ring. They meet in two tables: the [`directory`] tells a worker which shard holds a handset, and
 //! [`pending`] tells whoever accepts a data channel which request waits for it. [`carry`] holds all the
 //! branching of a request's life; the other stages are straight lines.
-#![forbid(unsafe_code)]
+#![allow(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::indexing_slicing)]
 
 // The way of a request.
@@ -33,6 +33,7 @@ pub mod pending; // requests that wait for a data channel
 pub mod ids; // random numbers
 pub mod registration; // whose token is good, and how many may register at once
 pub mod store; // what is known of each handset after a restart; never routes
+pub mod socket; // the runtime's sockets, one of two
 pub mod stream; // a TCP connection as hyper reads and writes it
 pub mod proxy_header; // PROXY protocol v1 and v2
 pub mod head_gate; // judges every HTTP/1.1 request's head before hyper sees it

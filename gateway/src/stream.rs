@@ -13,10 +13,10 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use crate::socket::Socket;
+
 use bytes::{Buf, Bytes};
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
-use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use crate::proxy_header::{Addresses, ProxyHeader, ProxyStep};
@@ -47,7 +47,7 @@ pub struct Handover {
 /// Where connections come in.
 #[derive(Debug)]
 pub struct Listener {
-    io: TcpListener,
+    io: crate::socket::Listener,
     write_timeout: Duration,
 }
 
@@ -55,7 +55,7 @@ impl Listener {
     /// Takes over a non-blocking listener; its connections get this write timeout.
     pub fn new(listener: std::net::TcpListener, write_timeout: Duration) -> io::Result<Self> {
         Ok(Self {
-            io: TcpListener::from_std(listener)?,
+            io: crate::socket::Listener::from_std(listener)?,
             write_timeout,
         })
     }
@@ -121,7 +121,7 @@ impl Meter {
 /// One connection.
 #[derive(Debug)]
 pub struct Stream {
-    io: TokioIo<TcpStream>,
+    io: Socket,
     // Read before the socket is.
     prefix: Bytes,
     meter: Rc<Meter>,
@@ -135,16 +135,16 @@ impl Stream {
     /// Registers a non-blocking socket with this thread's runtime.
     pub fn from_handover(handover: Handover, write_timeout: Duration) -> io::Result<Self> {
         Ok(Self::from_socket(
-            TcpStream::from_std(handover.socket)?,
+            Socket::from_std(handover.socket)?,
             write_timeout,
         ))
     }
 
-    fn from_socket(socket: TcpStream, write_timeout: Duration) -> Self {
+    fn from_socket(socket: Socket, write_timeout: Duration) -> Self {
         // A socket that is dead already tells so at its first read; only latency hangs on this option.
-        let _ = socket.set_nodelay(true);
+        socket.set_nodelay();
         Self {
-            io: TokioIo::new(socket),
+            io: socket,
             prefix: Bytes::new(),
             meter: Rc::default(),
             write_timeout,
@@ -157,13 +157,13 @@ impl Stream {
     pub fn into_handover(self) -> io::Result<Handover> {
         debug_assert!(self.prefix.is_empty(), "bytes that were read would be lost");
         Ok(Handover {
-            socket: self.io.into_inner().into_std()?,
+            socket: self.io.into_std()?,
         })
     }
 
     /// Our own address on this connection.
     pub fn local(&self) -> io::Result<SocketAddr> {
-        self.io.inner().local_addr()
+        self.io.local_addr()
     }
 
     /// Counts what goes through from now on and went through before.
@@ -233,12 +233,12 @@ impl Stream {
     /// Closes so that the peer sees an error rather than an end: what it has read is not all.
     pub fn reset(self) {
         // Without lingering the kernel sends a reset; if that cannot be set, the drop closes as usual.
-        let _ = socket2::SockRef::from(self.io.inner()).set_linger(Some(Duration::ZERO));
+        self.io.reset_at_close();
     }
 
     /// Sends our end of the stream; reading goes on.
     pub fn finish_writing(&self) -> io::Result<()> {
-        match socket2::SockRef::from(self.io.inner()).shutdown(Shutdown::Write) {
+        match self.io.shutdown(Shutdown::Write) {
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
             other => other,
         }
@@ -333,13 +333,12 @@ impl Write for Stream {
         self.watch_stall(cx, sent)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Nothing is buffered here.
-        Poll::Ready(Ok(()))
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.finish_writing())
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 
     fn is_write_vectored(&self) -> bool {

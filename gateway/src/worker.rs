@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::spawn_local;
 use tokio::time::sleep;
 
 use crate::carry::Carrier;
@@ -39,11 +39,16 @@ pub fn run(
     shared: Arc<Shared>,
     stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
+    #[cfg(feature = "tokio-uring")]
+    return tokio_uring::builder().entries(4096).start(serve(index, sockets, shared, stop));
+    #[cfg(not(feature = "tokio-uring"))]
+    {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .build()?;
-    LocalSet::new().block_on(&runtime, serve(index, sockets, shared, stop))
+    tokio::task::LocalSet::new().block_on(&runtime, serve(index, sockets, shared, stop))
+    }
 }
 
 async fn serve(
