@@ -72,7 +72,7 @@ pub struct Data {
     pub advertise: Option<HostPort>,
     /// From the accept to a whole DATA line.
     pub bind_timeout: Duration,
-    /// Connections of one worker that have not yet sent their DATA line.
+    /// Connections of one worker that have not yet sent their DATA line (the file's key is for all workers together).
     pub unbound_max: usize,
     /// Idle data channels kept for the next request, over all handsets of one worker (the file's key is for all
     /// workers together).

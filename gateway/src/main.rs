@@ -135,6 +135,9 @@ fn log_to_stderr(config: &Config) -> anyhow::Result<()> {
         .map_err(|error| Usage(format!("log.filter: {error}")))?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // It would complain about a log that can't be written on stderr, which is that log, and panic: a collector that
+        // goes away, or a full disk, must not take a million sessions with it.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     // Colour is for people at a terminal: a journal would show its codes.
     let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());

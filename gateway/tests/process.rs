@@ -5,10 +5,11 @@ mod harness;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
+use everline_protocol::ErrorCode;
 use harness::handset::{Options, TestHandset};
 use harness::process::{Process, gateway, write_config};
 use harness::{Home, Lab, ONE, TWO, http, until};
-use hyper::StatusCode;
+use hyper::{Method, StatusCode};
 use rustix::process::Signal;
 
 async fn metric(at: std::net::SocketAddr, name: &str) -> f64 {
@@ -73,6 +74,23 @@ async fn a_second_signal_ends_at_once() {
     .await;
     process.signal(Signal::INT);
     assert_eq!(process.wait().code(), Some(1), "{}", process.log());
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_any_more_ends_nothing() {
+    let home = Home::new();
+    let mut process = Process::run_unread(&home, &home.toml());
+    let one = register(&process, &home, ONE).await;
+    let two = register(&process, &home, TWO).await;
+    let admin = process.addresses.admin;
+    let revoked = http::method(admin, Method::DELETE, "localhost", "/sessions/34600000001").await;
+    assert_eq!(revoked.status, StatusCode::NO_CONTENT);
+    assert_eq!(one.end().await, Some(ErrorCode::Revoked));
+    let answer = http::get(process.addresses.ingress, "34600000002.localhost", "/").await;
+    assert_eq!(answer.status, StatusCode::OK);
+    process.signal(Signal::TERM);
+    assert_eq!(two.end().await, None);
+    assert_eq!(process.wait().code(), Some(0));
 }
 
 #[tokio::test]

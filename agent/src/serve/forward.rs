@@ -17,8 +17,9 @@ use super::close;
 /// Bound on dialling the local server; it is on this handset, or near it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Buffer of each direction of one channel, in bytes.
-const BUFFER_BYTES: usize = 32 * 1024;
+/// What one direction of a channel copies through: little while little passes, more once reads fill it.
+const BUFFER_BYTES_MIN: usize = 2 * 1024;
+const BUFFER_BYTES_MAX: usize = 32 * 1024;
 
 /// Where requests are forwarded to.
 #[derive(Debug, Clone)]
@@ -197,7 +198,7 @@ async fn pass(
     if to.write_all(first).await.is_err() {
         return Passed::Unwritten;
     }
-    let mut buffer = vec![0; BUFFER_BYTES];
+    let mut buffer = vec![0; BUFFER_BYTES_MIN];
     loop {
         let count = match from.read(&mut buffer).await {
             Ok(count) => count,
@@ -214,6 +215,9 @@ async fn pass(
             return Passed::Unwritten;
         }
         active.note();
+        if count == buffer.len() && count < BUFFER_BYTES_MAX {
+            buffer.resize(BUFFER_BYTES_MAX, 0);
+        }
     }
 }
 

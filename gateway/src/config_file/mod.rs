@@ -8,6 +8,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use tracing_subscriber::filter::{LevelFilter, Targets};
+
 use crate::config::{Admin, Auth, Config, Data, Drain, Ingress, Log, Request, Signaling, Store};
 use crate::directory::SHARDS_MAX;
 use crate::machine::Machine;
@@ -136,12 +138,13 @@ fn signaling(reader: &mut Reader<'_>) -> Signaling {
 fn data(reader: &mut Reader<'_>, workers: usize) -> Data {
     let table = "data";
     let idle_max: usize = reader.number(table, "idle_max", 2_048, 0..=1_000_000);
+    let unbound_max: usize = reader.number(table, "unbound_max", 1_024, 1..=1_000_000);
     Data {
         listen: reader.address(table, "listen", loopback(7001)),
         proxy_protocol: reader.flag(table, "proxy_protocol"),
         advertise: reader.host_port(table, "advertise"),
         bind_timeout: reader.duration(table, "bind_timeout_ms", Unit::Millis, 10_000, 10..=600_000),
-        unbound_max: reader.number(table, "unbound_max", 1_024, 1..=1_000_000),
+        unbound_max: unbound_max.div_ceil(workers.max(1)),
         idle_max: idle_max.div_ceil(workers.max(1)),
     }
 }
@@ -228,6 +231,9 @@ fn auth(reader: &mut Reader<'_>, base: &Path) -> Auth {
             let wrong = "as a text can only be \"none\" (a lab on loopback); else write [auth] and jwks_file below it";
             reader.wrong("", "auth", wrong);
         }
+        None if reader.has("", "auth") && !reader.is_table("auth") => {
+            reader.wrong("", "auth", "must be the text \"none\" or a table: write [auth] and jwks_file below it");
+        }
         None if jwks_file.is_none() && !reader.has("auth", "jwks_file") => {
             let missing = "is missing: name the handsets' public keys (`gateway keygen` makes some for a lab), \
                            or write auth = \"none\" at the top, for a lab on loopback";
@@ -284,11 +290,20 @@ fn log(reader: &mut Reader<'_>) -> Log {
     let filter = reader
         .text("log", "filter")
         .unwrap_or_else(|| FILTER.to_owned());
-    if let Err(error) = filter.parse::<tracing_subscriber::filter::Targets>() {
+    let wrong = match filter.parse::<Targets>() {
+        Err(error) => Some(error.to_string()),
+        // A word alone is taken for a module all of whose lines are wanted: a level misspelt would silence all others.
+        Ok(_) => filter
+            .split(',')
+            .map(str::trim)
+            .find(|word| !word.contains('=') && word.parse::<LevelFilter>().is_err())
+            .map(|word| format!("{word:?} is no level (off, error, warn, info, debug, trace)")),
+    };
+    if let Some(wrong) = wrong {
         reader.wrong(
             "log",
             "filter",
-            format!("must be a filter like \"info\" or \"everline_gateway=debug\": {error}"),
+            format!("must be a filter like \"info\" or \"everline_gateway=debug\": {wrong}"),
         );
     }
     Log {

@@ -77,6 +77,12 @@ impl<'i> Reader<'i> {
         self.find(section, name).is_some()
     }
 
+    /// Whether the file has this section, and as a table.
+    pub(super) fn is_table(&self, section: &str) -> bool {
+        self.find("", section)
+            .is_some_and(|value| value.get_ref().is_table())
+    }
+
     /// A whole number within `range`.
     pub(super) fn number<T>(
         &mut self,
@@ -197,6 +203,12 @@ impl<'i> Reader<'i> {
             .get_ref()
             .as_str()
             .map(str::to_owned)
+    }
+
+    /// Whether something is wrong with this key already.
+    pub(super) fn is_wrong(&self, section: &str, name: &str) -> bool {
+        let key = dotted(section, name);
+        self.errors.iter().any(|error| error.key == key)
     }
 
     /// Notes what is wrong with a key, or with its relation to others.

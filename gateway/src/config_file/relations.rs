@@ -14,7 +14,8 @@ pub(super) fn check(config: &Config, reader: &mut Reader<'_>, machine: &Machine)
     times(config, reader);
     shards(config, reader, machine);
     descriptors(config, reader, machine);
-    if config.ingress.domains.is_empty() {
+    // A list that could not be read has been told already.
+    if config.ingress.domains.is_empty() && !reader.is_wrong("ingress", "domains") {
         reader.wrong(
             "ingress",
             "domains",
@@ -74,12 +75,16 @@ fn exposure(config: &Config, reader: &mut Reader<'_>) {
             reader.wrong(section, "listen", message);
         }
     }
-    let (section, listen) = signaling;
-    if matches!(config.auth, Auth::None) && !listen.ip().is_loopback() {
-        let message = format!(
-            "{listen} is beyond loopback, and with auth = \"none\" anyone there could register as anybody"
-        );
-        reader.wrong(section, "listen", message);
+    if matches!(config.auth, Auth::None) {
+        for (section, listen) in listeners(config) {
+            if !listen.ip().is_loopback() {
+                let message = format!(
+                    "{listen} is beyond loopback: with auth = \"none\" anyone may be any handset, which is for a lab on \
+                     one machine"
+                );
+                reader.wrong(section, "listen", message);
+            }
+        }
     }
     let (section, listen) = admin;
     if !listen.ip().is_loopback() && !config.admin.beyond_loopback {
@@ -162,7 +167,10 @@ pub(super) fn descriptors_needed(config: &Config, machine: &Machine) -> [(&'stat
     [
         ("ingress.connections_max", config.ingress.connections_max),
         ("ingress.requests_max", config.ingress.requests_max),
-        ("data.unbound_max", config.data.unbound_max),
+        (
+            "data.unbound_max",
+            config.data.unbound_max.saturating_mul(workers),
+        ),
         (
             "data.idle_max",
             config.data.idle_max.saturating_mul(workers),
@@ -252,6 +260,11 @@ mod tests {
                 "plaintext_beyond_loopback = true\nauth = \"none\"\n[signaling]\nlisten = \"0.0.0.0:7000\"",
                 &["signaling.listen"],
             ),
+            (
+                "plaintext_beyond_loopback = true\nauth = \"none\"\n[data]\nlisten = \"[::]:7001\"\n\
+                 [admin]\nlisten = \"0.0.0.0:9100\"\nbeyond_loopback = true",
+                &["data.listen", "admin.listen"],
+            ),
             ("[admin]\nlisten = \"0.0.0.0:9100\"", &["admin.listen"]),
             (
                 "[admin]\nlisten = \"0.0.0.0:9100\"\nbeyond_loopback = true",
@@ -280,6 +293,10 @@ mod tests {
             ),
             ("[data]\nunbound_max = 15000", &["data.unbound_max"]),
             ("[data]\nidle_max = 15000", &["data.idle_max"]),
+            ("[log]\nfilter = \"everline_gateway=debug,warn\"", &[]),
+            ("[log]\nfilter = \"infoo\"", &["log.filter"]),
+            ("[log]\nfilter = \"info,sled=of\"", &["log.filter"]),
+            ("auth = 3", &["auth"]),
         ] {
             assert_eq!(wrong(text), keys, "{text}");
         }
@@ -316,5 +333,11 @@ mod tests {
             .map(|(_, count)| count)
             .sum();
         assert!((15_360 + 64 * 8..20_000).contains(&sum), "{sum}");
+        let data = &config.data;
+        assert_eq!(
+            (data.unbound_max, data.idle_max),
+            (1_024 / 64, 2_048 / 64),
+            "the file's bounds are for all workers together"
+        );
     }
 }

@@ -4,13 +4,13 @@
 //! bytes or an end left behind would stay unseen. One receive and one send at a time are under way for a socket; a
 //! peer that never stops sending gets one buffer a turn, like everybody else.
 
-use everline_protocol::Session;
+use everline_protocol::{Millis, Session};
 use everline_uring::{Errno, Lease, SocketKey, Sockets};
 
 use super::clock::Clock;
 use super::counters::Cause;
 use super::slots::{Slot, Stage, whole_seconds};
-use super::{ACCEPT_PAUSE, Again, LEAVE_MAX, STALL_MAX, Shard};
+use super::{ACCEPT_COMPLAIN_EVERY, ACCEPT_PAUSE, Again, LEAVE_MAX, STALL_MAX, Shard};
 use crate::proxy_header::{ProxyHeader, ProxyStep};
 
 /// Linux's numbers, the same on every architecture that io_uring runs on here.
@@ -53,7 +53,9 @@ impl<S: Sockets, C: Clock> Shard<S, C> {
         ) {
             return;
         }
-        if self.accepts_paused_until.is_none() {
+        let quiet = |at: Millis| self.now.since(at) < ACCEPT_COMPLAIN_EVERY;
+        if !self.accepts_complained.is_some_and(quiet) {
+            self.accepts_complained = Some(self.now);
             tracing::warn!(
                 shard = self.number,
                 error = %Errno(number),

@@ -52,6 +52,8 @@ use slots::Slots;
 const ACCEPTS_MAX: u32 = 16;
 /// After an accept failed for want of memory or descriptors, none is armed for this long.
 const ACCEPT_PAUSE: Millis = Millis(100);
+/// From one complaint about that in the log to the next, while it goes on failing.
+const ACCEPT_COMPLAIN_EVERY: Millis = Millis(60_000);
 /// How late a timer may be served: keep-alives are seconds, and one turn serves all that fall into it.
 const TICK: Millis = Millis(64);
 /// Letters read in one turn.
@@ -118,6 +120,7 @@ pub(crate) struct Shard<S: Sockets, C: Clock> {
     /// The time of this turn.
     now: Millis,
     accepts_paused_until: Option<Millis>,
+    accepts_complained: Option<Millis>,
     /// The mailbox was not read to its end.
     letters_left: bool,
     /// Operations that were interrupted: asked again next turn.
@@ -167,6 +170,7 @@ impl<S: Sockets, C: Clock> Shard<S, C> {
             counters: Counters::new(),
             now,
             accepts_paused_until: None,
+            accepts_complained: None,
             letters_left: false,
             again: Vec::new(),
             drain: None,

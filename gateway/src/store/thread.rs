@@ -229,7 +229,6 @@ impl Keeper {
         match opened {
             Ok(backend) => {
                 self.backend = Some(backend);
-                self.complained = None;
                 self.inner.up.store(true, Ordering::Relaxed);
             }
             Err(error) => self.failed(&error),
@@ -277,6 +276,7 @@ impl Keeper {
         }
         let changes = buffer.take();
         drop(buffer);
+        let some = !changes.is_empty();
         let written = self.write(&changes);
         if let Some(mut buffer) = self.inner.buffer() {
             match &written {
@@ -285,7 +285,13 @@ impl Keeper {
             }
         }
         match written {
-            Ok(()) => self.settle(),
+            Ok(()) => {
+                // A database that opens need not take rows: a full disk shows at the first of them.
+                if some && self.complained.take().is_some() {
+                    tracing::info!("the session store is written again");
+                }
+                self.settle();
+            }
             Err(error) => self.failed(&error),
         }
     }
@@ -403,10 +409,14 @@ fn contained<T>(operation: impl FnOnce() -> Result<T, StoreError>) -> Result<T, 
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
     use std::collections::HashMap;
     use std::sync::atomic::AtomicUsize;
 
     use everline_protocol::{RequestId, SessionId};
+    use tracing::subscriber::DefaultGuard;
+    use tracing_subscriber::Layer;
+    use tracing_subscriber::layer::{Context, SubscriberExt as _};
 
     use super::super::buffer::RequestChange;
     use super::*;
@@ -473,29 +483,31 @@ mod tests {
         started_with(flaky, RETURN_WITHIN)
     }
 
-    fn started_with(flaky: &Flaky, return_within: Duration) -> (StoreHandle, StoreThread) {
-        let options = Options {
+    fn options() -> Options {
+        Options {
             path: Some("/nowhere/at/all".into()),
             flush_interval: Duration::from_millis(1),
             pending_rows_max: 100,
             cache_bytes: 0,
             recent: Duration::from_secs(60),
             departures_max: 100,
-        };
+        }
+    }
+
+    fn impatient(return_within: Duration) -> Patience {
+        Patience {
+            retry_after: Duration::from_millis(1),
+            return_within,
+        }
+    }
+
+    fn started_with(flaky: &Flaky, return_within: Duration) -> (StoreHandle, StoreThread) {
         let opened = flaky.clone();
         let open: Open = Box::new(move || {
             opened.opened.fetch_add(1, Ordering::SeqCst);
             Ok(Box::new(opened.clone()))
         });
-        start_with(
-            options,
-            open,
-            Patience {
-                retry_after: Duration::from_millis(1),
-                return_within,
-            },
-        )
-        .expect("a thread")
+        start_with(options(), open, impatient(return_within)).expect("a thread")
     }
 
     fn until(what: &str, condition: impl Fn() -> bool) {
@@ -528,6 +540,54 @@ mod tests {
                 "opened anew after each failure"
             );
             assert!(thread.stop(Duration::from_secs(30)));
+        }
+    }
+
+    #[test]
+    fn a_database_that_opens_and_takes_no_rows_is_told_of_once_and_so_is_its_return() {
+        thread_local! {
+            static LOG: RefCell<Option<DefaultGuard>> = const { RefCell::new(None) };
+        }
+        let flaky = Flaky::default();
+        flaky.failures.store(5, Ordering::SeqCst);
+        let told = Told::default();
+        let (opened, teller) = (flaky.clone(), told.clone());
+        let open: Open = Box::new(move || {
+            // On the store's own thread, for as long as it lives.
+            let log = tracing_subscriber::registry().with(teller.clone());
+            LOG.set(Some(tracing::subscriber::set_default(log)));
+            Ok(Box::new(opened.clone()))
+        });
+        let (store, thread) =
+            start_with(options(), open, impatient(RETURN_WITHIN)).expect("a thread");
+        store.registered(handset(34_600_000_001), SessionId(1));
+        until("the row", || {
+            flaky.rows.lock().expect("no panic inside").len() == 1
+        });
+        assert!(thread.stop(Duration::from_secs(30)));
+        let told = told.0.lock().expect("no panic inside");
+        let times = |part: &str| told.iter().filter(|line| line.contains(part)).count();
+        assert_eq!(times("runs without its session store"), 1, "{told:?}");
+        assert_eq!(times("is written again"), 1, "{told:?}");
+    }
+
+    /// What was logged.
+    #[derive(Clone, Default)]
+    struct Told(Arc<Mutex<Vec<String>>>);
+
+    impl<S: tracing::Subscriber> Layer<S> for Told {
+        fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+            let mut line = Line(String::new());
+            event.record(&mut line);
+            self.0.lock().expect("no panic inside").push(line.0);
+        }
+    }
+
+    struct Line(String);
+
+    impl tracing::field::Visit for Line {
+        fn record_debug(&mut self, _: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+            self.0 += &format!("{value:?} ");
         }
     }
 

@@ -32,6 +32,15 @@ pub struct Process {
 impl Process {
     /// Writes the configuration into the home, runs the gateway and waits until it serves.
     pub fn run(home: &Home, toml: &str) -> Self {
+        Self::run_read(home, toml, true)
+    }
+
+    /// The same, and nobody reads its log from the moment on in which it serves.
+    pub fn run_unread(home: &Home, toml: &str) -> Self {
+        Self::run_read(home, toml, false)
+    }
+
+    fn run_read(home: &Home, toml: &str, to_the_end: bool) -> Self {
         let file = write_config(home, toml);
         let mut child = Command::new(GATEWAY)
             .args(["run", "--config"])
@@ -44,8 +53,15 @@ impl Process {
         let (serves, started) = mpsc::channel();
         let written = Arc::clone(&log);
         std::thread::spawn(move || {
-            for line in stderr.lines().map_while(Result::ok) {
-                if line.contains("the gateway serves") {
+            let mut lines = stderr.lines().map_while(Result::ok);
+            while let Some(line) = lines.next() {
+                let serving = line.contains("the gateway serves");
+                if serving && !to_the_end {
+                    drop(lines);
+                    let _ = serves.send(addresses(&line));
+                    return;
+                }
+                if serving {
                     // The test may have failed meanwhile.
                     let _ = serves.send(addresses(&line));
                 }

@@ -5,10 +5,14 @@
     reason = "a test that indexes wrongly fails, as it should"
 )]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use everline_protocol::{ErrorCode, HandsetEvent, RefusalCode};
 use everline_uring::Faults;
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::{Context, SubscriberExt as _};
 
 use super::meters::{measured, read};
 use super::phone::{Phone, closed_with};
@@ -159,6 +163,39 @@ fn accepting_pauses_when_the_machine_has_no_more() {
     world.set_faults(Faults::NONE);
     world.steps(10, 100);
     assert!(world.phones[0].is_registered());
+}
+
+#[test]
+fn a_machine_that_has_no_more_for_long_is_not_told_of_at_every_try() {
+    let told = Warnings::default();
+    let log = tracing_subscriber::registry().with(told.clone());
+    tracing::subscriber::with_default(log, || {
+        let faults = Faults {
+            accept_errors: 0.999_999,
+            ..Faults::NONE
+        };
+        let mut world = World::new(Setting {
+            faults,
+            shards: 1,
+            ..Setting::default()
+        });
+        world.steps(200, 100);
+        world.dial(number(1), 300);
+        world.steps(300, 100);
+    });
+    assert_eq!(told.0.load(Ordering::Relaxed), 1, "in 50 seconds");
+}
+
+/// Counts what is logged.
+#[derive(Clone, Default)]
+struct Warnings(Arc<AtomicUsize>);
+
+impl<S: tracing::Subscriber> Layer<S> for Warnings {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        if *event.metadata().level() <= tracing::Level::WARN {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 #[test]
