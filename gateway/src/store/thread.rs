@@ -554,8 +554,10 @@ mod tests {
         let (opened, teller) = (flaky.clone(), told.clone());
         let open: Open = Box::new(move || {
             // On the store's own thread, for as long as it lives.
-            let log = tracing_subscriber::registry().with(teller.clone());
-            LOG.set(Some(tracing::subscriber::set_default(log)));
+            let log = || tracing_subscriber::registry().with(teller.clone());
+            LOG.with_borrow_mut(|guard| {
+                guard.get_or_insert_with(|| tracing::subscriber::set_default(log()));
+            });
             Ok(Box::new(opened.clone()))
         });
         let (store, thread) =
