@@ -232,7 +232,11 @@ fn auth(reader: &mut Reader<'_>, base: &Path) -> Auth {
             reader.wrong("", "auth", wrong);
         }
         None if reader.has("", "auth") && !reader.is_table("auth") => {
-            reader.wrong("", "auth", "must be the text \"none\" or a table: write [auth] and jwks_file below it");
+            reader.wrong(
+                "",
+                "auth",
+                "must be the text \"none\" or a table: write [auth] and jwks_file below it",
+            );
         }
         None if jwks_file.is_none() && !reader.has("auth", "jwks_file") => {
             let missing = "is missing: name the handsets' public keys (`gateway keygen` makes some for a lab), \
