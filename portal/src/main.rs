@@ -93,6 +93,8 @@ fn run(config: Config) -> anyhow::Result<()> {
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // It would complain about a log that can't be written on stderr, which is that log, and panic.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr)
         .with_ansi(colours)
         .init();
