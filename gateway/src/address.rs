@@ -1,5 +1,7 @@
 //! Which handset a URL names: the host form and the path form of PROTOCOL 6, for each configured domain. Starts nothing.
 
+use std::net::Ipv6Addr;
+
 use everline_protocol::Msisdn;
 use http::uri::{Authority, PathAndQuery};
 use http::{Request, Uri, header};
@@ -82,7 +84,7 @@ fn authority(uri: &Uri) -> Option<&str> {
     uri.authority().map(Authority::as_str)
 }
 
-/// A host and maybe a port, and no user before them.
+/// A host and maybe a port, and no user before them; brackets hold an IPv6 address and nothing else.
 fn is_authority(text: &str) -> bool {
     let Ok(authority) = text.parse::<Authority>() else {
         return false;
@@ -91,7 +93,14 @@ fn is_authority(text: &str) -> bool {
         Some((_, port)) if !text.ends_with(']') => Some(port),
         _ => None,
     };
-    !text.contains('@')
+    let brackets = match text.strip_prefix('[') {
+        Some(rest) => rest.split_once(']').is_some_and(|(address, behind)| {
+            address.parse::<Ipv6Addr>().is_ok() && (behind.is_empty() || behind.starts_with(':'))
+        }),
+        None => !text.contains(['[', ']']),
+    };
+    brackets
+        && !text.contains('@')
         && !authority.host().is_empty()
         && port.is_none_or(|port| port.bytes().all(|byte| byte.is_ascii_digit()))
 }
@@ -221,6 +230,9 @@ mod tests {
             ("localhost", "http://34610515151.localhost/"),
             ("a@localhost", "/34610515151/"),
             ("localhost:x", "/34610515151/"),
+            ("[localhost]", "/34610515151/"),
+            ("[::1]x", "/34610515151/"),
+            ("[34610515151.localhost]x", "/"),
             ("local host", "/34610515151/"),
             ("localhost, localhost", "/34610515151/"),
         ] {

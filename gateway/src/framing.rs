@@ -155,18 +155,33 @@ pub struct Follower(State);
 enum State {
     /// This many bytes to the body's end.
     Length(u64),
-    /// In a chunk's size: its value so far, and whether its digits are over.
-    Size { size: u64, over: bool },
+    /// In the line that says a chunk's size.
+    Size(u64, SizeLine),
     /// This many bytes of the chunk, then its line ending.
     Chunk(u64),
-    /// In the line ending after a chunk.
-    ChunkEnd,
-    /// In a line of the trailers; whether it is still empty.
-    Trailer { empty: bool },
+    /// At the CR of the line ending after a chunk, and at its LF.
+    ChunkCr,
+    ChunkLf,
+    /// At the beginning of a line of the trailers, inside one, and at its LF.
+    TrailerStart,
+    Trailer,
+    TrailerLf,
+    /// At the last LF of all.
+    EndLf,
     /// Behind the body.
     End,
-    /// The chunks are malformed: hyper says so to whoever reads the body, and nothing after them is a request.
+    /// The chunks are malformed: nothing after this is a body or a request.
     Lost,
+}
+
+/// Where in the line of a chunk's size. Its first digit must be there; an extension is passed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SizeLine {
+    Start,
+    Digits,
+    Space,
+    Extension,
+    Lf,
 }
 
 impl Follower {
@@ -175,10 +190,7 @@ impl Follower {
         Self(match framing {
             BodyFraming::Length(0) => State::End,
             BodyFraming::Length(bytes) => State::Length(bytes),
-            BodyFraming::Chunked => State::Size {
-                size: 0,
-                over: false,
-            },
+            BodyFraming::Chunked => State::Size(0, SizeLine::Start),
         })
     }
 
@@ -187,13 +199,19 @@ impl Follower {
         self.0 == State::End
     }
 
+    /// Whether the chunks turned out to be none: the byte behind those that [`Follower::advance`] took is the first
+    /// that cannot be. Lines end with CRLF and nothing else, as hyper has it: were they followed more generously than
+    /// hyper reads them, the two would take different bytes for the next request.
+    pub fn is_lost(self) -> bool {
+        self.0 == State::Lost
+    }
+
     /// Takes the next bytes, and tells how many of them still belong to the body.
     pub fn advance(&mut self, bytes: &[u8]) -> usize {
         let mut rest = bytes;
         while let Some((first, tail)) = rest.split_first() {
             match self.0 {
-                State::End => break,
-                State::Lost => return bytes.len(),
+                State::End | State::Lost => break,
                 State::Length(left) | State::Chunk(left) => {
                     let taken = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
                     rest = rest.get(taken..).unwrap_or_default();
@@ -201,13 +219,15 @@ impl Follower {
                     self.0 = match (self.0, left) {
                         (State::Length(_), 0) => State::End,
                         (State::Length(_), _) => State::Length(left),
-                        (_, 0) => State::ChunkEnd,
+                        (_, 0) => State::ChunkCr,
                         _ => State::Chunk(left),
                     };
                 }
                 _ => {
                     self.0 = self.0.after(*first);
-                    rest = tail;
+                    if self.0 != State::Lost {
+                        rest = tail;
+                    }
                 }
             }
         }
@@ -218,27 +238,25 @@ impl Follower {
 impl State {
     /// One byte of the chunks' own notation.
     fn after(self, byte: u8) -> Self {
+        use SizeLine::{Digits, Extension, Lf, Space, Start};
         match (self, byte) {
-            (Self::Size { size: 0, .. }, b'\n') => Self::Trailer { empty: true },
-            (Self::Size { size, .. }, b'\n') => Self::Chunk(size),
-            (Self::Size { size, over: true }, _) => Self::Size { size, over: true },
-            (Self::Size { size, over: false }, _) => match char::from(byte).to_digit(16) {
-                Some(digit) if size >> 60 == 0 => Self::Size {
-                    size: size << 4 | u64::from(digit),
-                    over: false,
-                },
-                Some(_) => Self::Lost,
-                None => Self::Size { size, over: true },
+            (Self::Size(0, Lf), b'\n') => Self::TrailerStart,
+            (Self::Size(size, Lf), b'\n') => Self::Chunk(size),
+            (Self::Size(size, Digits | Space | Extension), b'\r') => Self::Size(size, Lf),
+            (Self::Size(size, Digits | Space), b' ' | b'\t') => Self::Size(size, Space),
+            (Self::Size(size, Digits | Space), b';') => Self::Size(size, Extension),
+            (Self::Size(size, Extension), byte) if byte != b'\n' => Self::Size(size, Extension),
+            (Self::Size(size, Start | Digits), byte) => match char::from(byte).to_digit(16) {
+                Some(digit) if size >> 60 == 0 => Self::Size(size << 4 | u64::from(digit), Digits),
+                _ => Self::Lost,
             },
-            (Self::ChunkEnd, b'\r') => Self::ChunkEnd,
-            (Self::ChunkEnd, b'\n') => Self::Size {
-                size: 0,
-                over: false,
-            },
-            (Self::Trailer { empty: true }, b'\n') => Self::End,
-            (Self::Trailer { .. }, b'\n') => Self::Trailer { empty: true },
-            (Self::Trailer { empty }, b'\r') => Self::Trailer { empty },
-            (Self::Trailer { .. }, _) => Self::Trailer { empty: false },
+            (Self::ChunkCr, b'\r') => Self::ChunkLf,
+            (Self::ChunkLf, b'\n') => Self::Size(0, Start),
+            (Self::TrailerStart, b'\r') => Self::EndLf,
+            (Self::Trailer, b'\r') => Self::TrailerLf,
+            (Self::TrailerStart | Self::Trailer, byte) if byte != b'\n' => Self::Trailer,
+            (Self::TrailerLf, b'\n') => Self::TrailerStart,
+            (Self::EndLf, b'\n') => Self::End,
             _ => Self::Lost,
         }
     }
@@ -329,6 +347,37 @@ mod tests {
         assert_eq!(head_len(b"\r\n\r\nGET / HTTP/1.1\n\nrest", 0), Some(20));
         assert_eq!(head_len(b"\r\n\r\n\r\n", 0), None);
         assert_eq!(head_len(b"GET / HTTP/1.1\r\n\r", 0), None);
+    }
+
+    #[test]
+    fn chunks_that_are_none_are_lost_at_their_first_byte() {
+        for (sound, lost) in [
+            ("", "\r\n"),
+            ("", ";a\r\n"),
+            ("", "-3\r\n"),
+            ("0", "x3\r\n"),
+            ("3", "\nabc"),
+            ("3;a", "\nabc"),
+            ("3;a\r", "b\r\nabc"),
+            ("3 ", "4\r\n"),
+            ("ffffffffffffffff", "f\r\n"),
+            ("3\r\nabc", "\n"),
+            ("3\r\nabc", "X\r\n"),
+            ("3\r\nabc\r", "X"),
+            ("0\r\n", "\nGET / HTTP/1.1\r\n\r\n"),
+            ("0\r\n\r", "GET / HTTP/1.1\r\n\r\n"),
+            ("0\r\nx: y", "\n\r\n"),
+            ("0\r\nx: y\r", "z\r\n\r\n"),
+        ] {
+            let mut follower = Follower::new(BodyFraming::Chunked);
+            let taken = follower.advance(format!("{sound}{lost}").as_bytes());
+            assert_eq!(
+                (taken, follower.is_lost()),
+                (sound.len(), true),
+                "{sound:?} {lost:?}"
+            );
+            assert_eq!(follower.advance(b"0\r\n\r\n"), 0, "it stays lost");
+        }
     }
 
     proptest! {
