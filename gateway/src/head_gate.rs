@@ -48,6 +48,10 @@ pub struct Gate {
     serving: Cell<bool>,
     // All that hyper wrote has gone to the kernel.
     flushed: Cell<bool>,
+    // hyper has written something of the answer at hand.
+    begun: Cell<bool>,
+    // Of the answer's body, while it waits for what it gave to reach the kernel.
+    writer: RefCell<Option<Waker>>,
     broken: Cell<bool>,
     refusal: RefCell<Option<Problem>>,
     interim: RefCell<BytesMut>,
@@ -67,6 +71,11 @@ impl Gate {
         self.wake_if_due();
     }
 
+    fn writes(&self) {
+        self.flushed.set(false);
+        self.begun.set(true);
+    }
+
     /// Whether hyper is between two requests, so that an end or a refusal now cuts nothing off.
     fn is_due(&self) -> bool {
         !self.serving.get() && self.flushed.get()
@@ -79,6 +88,21 @@ impl Gate {
         {
             reader.wake();
         }
+    }
+
+    /// hyper is given the answer to the request at hand.
+    pub fn answering(&self) {
+        self.begun.set(false);
+    }
+
+    /// Waits until the answer's head, and all of its body that hyper was given, has gone to the kernel: hyper forgets
+    /// what it holds back once a body breaks off, and the caller would see nothing at all.
+    pub fn poll_flushed(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.begun.get() && self.flushed.get() {
+            return Poll::Ready(());
+        }
+        *self.writer.borrow_mut() = Some(cx.waker().clone());
+        Poll::Pending
     }
 
     /// The response to the request at hand ended before its body did: a caller must be able to tell.
@@ -260,7 +284,8 @@ impl HeadGate {
         }
     }
 
-    /// Gives hyper the part of a body that is here.
+    /// Gives hyper the part of a body that is here; an error once its chunks turn out to be none, so that what follows
+    /// is never taken for another request.
     fn poll_body(
         &mut self,
         cx: &mut Context<'_>,
@@ -278,9 +303,15 @@ impl HeadGate {
             cursor.put_slice(bytes.get(..of_body).unwrap_or_default());
             self.buffer
                 .extend_from_slice(bytes.get(of_body..).unwrap_or_default());
+            if of_body == 0 && follower.is_lost() {
+                return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+            }
         } else {
             let room = cursor.remaining().min(self.buffer.len());
             let of_body = follower.advance(self.buffer.get(..room).unwrap_or_default());
+            if of_body == 0 && follower.is_lost() {
+                return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+            }
             cursor.put_slice(&self.buffer.split_to(of_body));
         }
         self.reading = if follower.is_end() {
@@ -342,7 +373,7 @@ impl Write for HeadGate {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_interim(cx))?;
-        self.gate.flushed.set(false);
+        self.gate.writes();
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
@@ -351,6 +382,11 @@ impl Write for HeadGate {
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
         self.gate.flushed.set(true);
         self.gate.wake_if_due();
+        if self.gate.begun.get()
+            && let Some(writer) = self.gate.writer.take()
+        {
+            writer.wake();
+        }
         Poll::Ready(Ok(()))
     }
 
@@ -368,7 +404,7 @@ impl Write for HeadGate {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_interim(cx))?;
-        self.gate.flushed.set(false);
+        self.gate.writes();
         Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
     }
 }

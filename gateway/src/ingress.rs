@@ -436,7 +436,9 @@ fn admissible(request: &Request<Incoming>, rules: &Ingress) -> Result<Target, Pr
         .iter()
         .map(|(name, value)| name.as_str().len() + value.len() + 4)
         .sum();
-    if target_bytes + field_bytes > rules.header_bytes_max || request.headers().len() > rules.headers_max {
+    if target_bytes + field_bytes > rules.header_bytes_max
+        || request.headers().len() > rules.headers_max
+    {
         return Err(Problem::HeadersTooLarge);
     }
     let length = request

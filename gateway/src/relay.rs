@@ -268,6 +268,16 @@ async fn answered(
             "its response has both Content-Length and Transfer-Encoding",
         ));
     }
+    // The coding is its hop's and goes with it: a body that is still coded would reach the caller as something else.
+    let codings = head.headers.get_all(TRANSFER_ENCODING);
+    if !codings
+        .iter()
+        .all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+    {
+        return Err(Problem::HandsetBroke(
+            "its response's Transfer-Encoding is not chunked alone",
+        ));
+    }
     let protocol = head.headers.get(UPGRADE).cloned();
     remove_hop_by_hop(&mut head.headers);
     head.version = Version::HTTP_11;

@@ -6,7 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -211,6 +211,8 @@ struct Transfer {
     flight: RefCell<Option<Flight>>,
     // Since when hyper has something of it that it has not come back from; `None` while the handset is waited for.
     given: Cell<Option<Instant>>,
+    // It broke off, and what came before is still on its way to the caller.
+    broke: Cell<bool>,
 }
 
 /// The handset's response. `gate`: of the caller's connection, if that speaks HTTP/1.
@@ -226,12 +228,14 @@ pub fn with_answer(
         download: RefCell::new(Some(download)),
         flight: RefCell::new(Some(flight)),
         given: Cell::new(Some(Instant::now())),
+        broke: Cell::new(false),
     });
-    if gate.is_none() {
-        activity
+    match &gate {
+        Some(gate) => gate.answering(),
+        None => activity
             .transfers
             .borrow_mut()
-            .push(Rc::downgrade(&transfer));
+            .push(Rc::downgrade(&transfer)),
     }
     let content = Content::Handset(transfer);
     Response::from_parts(
@@ -348,11 +352,10 @@ impl Body for ResponseBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BrokeOff>>> {
         match &mut self.content {
             Content::Handset(transfer) => {
-                let polled = match transfer.download.borrow_mut().as_mut() {
-                    Some(download) => Pin::new(download).poll_frame(cx),
-                    None => Poll::Ready(Some(Err(BrokeOff))),
-                };
-                transfer.given.set(polled.is_ready().then(Instant::now));
+                let polled = transfer.poll_frame(cx);
+                if let (Poll::Ready(Some(Err(_))), Some(gate)) = (&polled, &self.gate) {
+                    ready!(gate.poll_flushed(cx));
+                }
                 polled
             }
             Content::Ours(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
@@ -384,6 +387,19 @@ impl Body for ResponseBody {
 }
 
 impl Transfer {
+    fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokeOff>>> {
+        if self.broke.get() {
+            return Poll::Ready(Some(Err(BrokeOff)));
+        }
+        let polled = match self.download.borrow_mut().as_mut() {
+            Some(download) => Pin::new(download).poll_frame(cx),
+            None => Poll::Ready(Some(Err(BrokeOff))),
+        };
+        self.broke.set(matches!(polled, Poll::Ready(Some(Err(_)))));
+        self.given.set(polled.is_ready().then(Instant::now));
+        polled
+    }
+
     /// Settles the account; `true` if the response broke off.
     fn settle(&self) -> bool {
         let download = self.download.borrow();

@@ -95,6 +95,36 @@ fn bad_request_400_for_chunks_that_are_none() {
 }
 
 #[test]
+fn bad_request_400_for_chunks_whose_lines_end_otherwise_and_nothing_behind_them_is_a_request() {
+    for body in [
+        "3\nabc\n0\n\n",
+        "3;a\nabc\r\n0\r\n\r\n",
+        "0\r\n\n",
+        "0\r\nx: y\n\r\n",
+        "0\r\n\r",
+    ] {
+        let gateway = Gateway::start(|_| {});
+        gateway.register(0);
+        let mut caller = gateway.caller();
+        caller.send(format!(
+            "POST / HTTP/1.1\r\n{HOST}Transfer-Encoding: chunked\r\n\r\n{body}GET /smuggled HTTP/1.1\r\n{HOST}\r\n"
+        ));
+        let mut handset = gateway.answered();
+        let (seen, _) = handset.read_to_end();
+        assert!(
+            !seen.contains("0\r\n\r\n"),
+            "the body looks whole: {seen:?}"
+        );
+        caller.read_problem().is(400, "bad-request");
+        caller.read_end();
+        assert!(
+            !matches!(gateway.letter_now(), Some(Letter::Signal { .. })),
+            "{body:?}"
+        );
+    }
+}
+
+#[test]
 fn no_such_host_404_when_neither_host_nor_path_names_a_handset() {
     refused(
         "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
@@ -383,6 +413,14 @@ fn handset_broke_502_when_it_closes_or_speaks_bad_http() {
     });
     broken_by(|handset| handset.send("utter nonsense\r\n\r\n"));
     broken_by(|handset| {
+        handset.send(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        );
+    });
+    broken_by(|handset| {
+        handset.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: xchunked\r\n\r\n2\r\nok\r\n0\r\n\r\n");
+    });
+    broken_by(|handset| {
         handset.send("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n");
     });
     broken_by(|handset| {
@@ -428,6 +466,22 @@ fn handset_broke_inside_its_body_breaks_the_callers_connection_visibly() {
             version == "1.1" || !in_order,
             "an end in order is a body's end to HTTP/1.0"
         );
+    }
+}
+
+#[test]
+fn handset_broke_behind_its_head_and_the_caller_has_the_head() {
+    let gateway = Gateway::start(|_| {});
+    gateway.register(0);
+    for _ in 0..50 {
+        let mut caller = gateway.caller();
+        caller.get("/");
+        let mut handset = gateway.answered();
+        handset.read_head();
+        handset.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n");
+        drop(handset);
+        assert_eq!(status(&caller.read_head()), 200);
+        assert_eq!(caller.read_to_end(), (String::new(), false));
     }
 }
 

@@ -188,7 +188,9 @@ fn a_handset_that_knows_nothing_of_continue_gets_the_body_all_the_same() {
 fn other_interim_responses_pass_through() {
     let (_gateway, mut caller, mut handset, _) =
         under_way(&format!("GET / HTTP/1.1\r\n{HOST}\r\n"));
-    handset.send("HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nConnection: x\r\nContent-Length: 9\r\n\r\n");
+    handset.send(
+        "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nConnection: x\r\nContent-Length: 9\r\n\r\n",
+    );
     assert_eq!(
         caller.read_head(),
         "HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\n"
