@@ -56,6 +56,12 @@ const ACCEPT_PAUSE: Millis = Millis(100);
 const ACCEPT_COMPLAIN_EVERY: Millis = Millis(60_000);
 /// How late a timer may be served: keep-alives are seconds, and one turn serves all that fall into it.
 const TICK: Millis = Millis(64);
+/// A timer that is later than this says that the shard itself was held up, by a machine that paused or had no core.
+const HELD_UP: Millis = Millis(500);
+/// For how long, at most, it then reads before it judges.
+const CATCH_UP_MAX: Millis = Millis(2_000);
+/// Turns without a byte after which all is read: it takes one to be told who sent, and one to receive it.
+const QUIET_TURNS: u8 = 4;
 /// Letters read in one turn.
 const LETTERS_PER_TURN: usize = 1024;
 /// Slots looked at in one turn while draining or stopping.
@@ -125,6 +131,7 @@ pub(crate) struct Shard<S: Sockets, C: Clock> {
     letters_left: bool,
     /// Operations that were interrupted: asked again next turn.
     again: Vec<Again>,
+    catching_up: Option<CatchUp>,
     drain: Option<Drain>,
     stop: Option<Stop>,
     /// Sockets that the ring is closing.
@@ -134,6 +141,14 @@ pub(crate) struct Shard<S: Sockets, C: Clock> {
     events: Vec<Event>,
     due: Vec<u32>,
     out: SessionOutput,
+}
+
+/// Timers wait for what handsets sent in time.
+#[derive(Debug)]
+struct CatchUp {
+    since: Millis,
+    /// Turns in a row that brought nothing.
+    quiet_turns: u8,
 }
 
 /// An operation that ended without having done anything, through nobody's fault.
@@ -173,6 +188,7 @@ impl<S: Sockets, C: Clock> Shard<S, C> {
             accepts_complained: None,
             letters_left: false,
             again: Vec::new(),
+            catching_up: None,
             drain: None,
             stop: None,
             closing: 0,
@@ -195,6 +211,8 @@ impl<S: Sockets, C: Clock> Shard<S, C> {
         let mut events = std::mem::take(&mut self.events);
         let turned = self.sockets.turn(wait, &mut events);
         self.now = self.clock.now();
+        let bytes_came = |event: &Event| matches!(event, Event::Received { result: Ok(_), .. });
+        let brought = events.iter().any(bytes_came);
         for event in events.drain(..) {
             self.handle(event);
         }
@@ -202,7 +220,9 @@ impl<S: Sockets, C: Clock> Shard<S, C> {
         turned?;
         self.ask_again();
         self.read_letters();
-        self.serve_timers();
+        if !self.catches_up(brought) {
+            self.serve_timers();
+        }
         self.tell_some_to_leave();
         let stopped = self.close_some();
         self.counters.publish(self.sockets.stale());
@@ -266,6 +286,23 @@ impl<S: Sockets, C: Clock> Shard<S, C> {
             // Nothing here ever connects.
             Event::Connected { socket, .. } => self.sockets.reset(socket),
         }
+    }
+
+    /// Whether timers have to wait because this shard was held up: what handsets sent in time still lies in their
+    /// sockets, and nobody is judged before some turns have `brought` nothing of it.
+    fn catches_up(&mut self, brought: bool) -> bool {
+        let late = |next: Millis| self.now.since(next) > HELD_UP;
+        if !self.wheel.next().is_some_and(late) {
+            self.catching_up = None;
+            return false;
+        }
+        let since = self.catching_up.as_ref().map_or(self.now, |up| up.since);
+        let quiet_turns = match &self.catching_up {
+            Some(up) if !brought && !self.letters_left => up.quiet_turns.saturating_add(1),
+            _ => 0,
+        };
+        self.catching_up = Some(CatchUp { since, quiet_turns });
+        quiet_turns < QUIET_TURNS && self.now.since(since) < CATCH_UP_MAX
     }
 
     fn serve_timers(&mut self) {

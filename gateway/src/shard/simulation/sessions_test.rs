@@ -11,7 +11,7 @@ use everline_uring::Faults;
 use tokio::sync::oneshot;
 
 use super::meters::{measured, read};
-use super::phone::closed_with;
+use super::phone::{Phone, closed_with};
 use super::{Letter, Setting, World, number};
 use crate::metric_names as names;
 use crate::registration::{KeySet, Verifier};
@@ -63,6 +63,34 @@ fn a_handset_that_answers_no_keep_alive_is_dead() {
         assert_eq!(read(metrics, names::DEPARTURES, "dead"), 1);
         assert_eq!(read(metrics, names::KEEPALIVES, "missed"), 1);
     });
+}
+
+#[test]
+fn a_shard_that_was_held_up_reads_what_came_in_time_before_it_judges() {
+    for seed in 0..20 {
+        let mut world = World::new(Setting {
+            seed,
+            ..Setting::default()
+        });
+        for nth in 0..20 {
+            world.registered(number(nth), 20);
+        }
+        // One will not answer.
+        world.phones[0].mute = true;
+        let asked = |world: &World| {
+            let asked = |phone: &Phone| phone.heard(|event| *event == HandsetEvent::KeepAlive) > 0;
+            world.phones.iter().filter(|phone| asked(phone)).count()
+        };
+        world.steps(20 * 4, 250);
+        while asked(&world) < 19 {
+            world.step(50);
+        }
+        // The others have answered; the gateway does not run for longer than the grace.
+        world.steps(1, 22_000);
+        world.steps(200, 0);
+        assert_eq!(world.shared.directory.sessions(), 19, "seed {seed}");
+        assert!(world.place(number(0)).is_none(), "seed {seed}");
+    }
 }
 
 #[test]
