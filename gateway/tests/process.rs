@@ -308,6 +308,24 @@ fn check_tells_everything_that_is_wrong_with_key_and_line() {
 }
 
 #[test]
+fn a_file_without_an_end_is_told_as_too_large() {
+    let output = gateway(&["check", "--config", "/dev/zero"]);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("larger than"), "{told}");
+    let home = Home::new();
+    let toml = "[ingress]\ndomains = [\"localhost\"]\n[auth]\njwks_file = \"/dev/zero\"\n";
+    let file = write_config(&home, toml);
+    let output = gateway(&["check", "--config", &file.to_string_lossy()]);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(
+        told.contains("auth.jwks_file: /dev/zero: larger than"),
+        "{told}"
+    );
+}
+
+#[test]
 fn no_authentication_beyond_loopback_is_refused_whatever_else_is_said() {
     let home = Home::new();
     let toml = "auth = \"none\"\nplaintext_beyond_loopback = true\n[signaling]\nlisten = \"0.0.0.0:0\"\n\

@@ -5,6 +5,7 @@
 //! three together.
 
 use std::fmt;
+use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -22,6 +23,8 @@ use reader::{Reader, Unit};
 
 /// sled tells its errors twice: once to the log, once to us.
 const FILTER: &str = "info,sled=off";
+/// No configuration is larger, bytes.
+const FILE_BYTES_MAX: u64 = 1 << 20;
 /// A day: no wait of ours is longer.
 const DAY_S: u32 = 86_400;
 const DAY_MS: u64 = 86_400_000;
@@ -66,8 +69,15 @@ pub fn read(file: &Path, machine: &Machine) -> Result<Config, ConfigErrors> {
             message,
         }],
     };
-    let text =
-        std::fs::read_to_string(file).map_err(|error| failed(format!("can't be read: {error}")))?;
+    let mut text = String::new();
+    std::fs::File::open(file)
+        .and_then(|open| open.take(FILE_BYTES_MAX + 1).read_to_string(&mut text))
+        .map_err(|error| failed(format!("can't be read: {error}")))?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        return Err(failed(format!(
+            "is no configuration: larger than {FILE_BYTES_MAX} bytes"
+        )));
+    }
     let base = file.parent().unwrap_or(Path::new(""));
     parse(&text, base, machine).map_err(|errors| ConfigErrors {
         file: file.to_owned(),

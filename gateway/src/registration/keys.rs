@@ -5,6 +5,7 @@
 //! file, the key's index and what is wrong, because a gateway that silently lacks a key refuses its handsets.
 
 use std::fmt;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::hmac;
@@ -159,12 +160,15 @@ impl KeySet {
             file: file.to_owned(),
             source,
         };
-        let size = std::fs::metadata(file).map_err(unreadable)?.len();
-        if size > FILE_BYTES_MAX {
+        // Not by its size in the directory, which a device or a pipe does not have.
+        let mut json = Vec::new();
+        std::fs::File::open(file)
+            .and_then(|open| open.take(FILE_BYTES_MAX + 1).read_to_end(&mut json))
+            .map_err(unreadable)?;
+        if json.len() as u64 > FILE_BYTES_MAX {
             let problem = format!("larger than {FILE_BYTES_MAX} bytes");
             return Err(bad_set(file, problem));
         }
-        let json = std::fs::read(file).map_err(unreadable)?;
         Self::parse(&json, file)
     }
 
