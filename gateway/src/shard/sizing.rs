@@ -8,7 +8,7 @@ const SPARE_SLOTS_MIN: usize = 64;
 const SPARE_PART: usize = 16;
 
 /// Shards, and slots of each, for `sessions_max` sessions with room to spare: at least one shard a core, and as many as
-/// a ring's table of `table_slots` (the process's descriptor limit, DESIGN point 1) makes necessary.
+/// a ring's table of `table_slots` (the process's descriptor limit: no table may be larger) makes necessary.
 ///
 /// Held to [`SHARDS_MAX`] shards of [`SLOTS_MAX`] slots; where that is too little, connections beyond it are not
 /// accepted.
