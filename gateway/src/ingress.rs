@@ -135,6 +135,8 @@ async fn converse(
     };
     let Ok(local) = stream.local() else { return };
     let (peer, local) = beginning.addresses.unwrap_or((peer, local));
+    // One caller is one address to the limits, however a socket or a balancer writes it.
+    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     if beginning.is_http2 {
         speak_http2(
             stream,

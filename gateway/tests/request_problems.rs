@@ -298,6 +298,23 @@ fn caller_limited_429_over_the_limit_of_one_caller() {
 }
 
 #[test]
+fn caller_limited_429_however_a_balancer_writes_the_callers_address() {
+    let gateway = Gateway::start(|config| {
+        config.ingress.requests_per_caller_max = 1;
+        config.ingress.proxy_protocol = true;
+    });
+    gateway.register(0);
+    let mut first = gateway.caller();
+    first.send("PROXY TCP4 192.0.2.7 192.0.2.1 5 80\r\n");
+    first.get("/");
+    gateway.signal();
+    let mut second = gateway.caller();
+    second.send("PROXY TCP6 ::ffff:192.0.2.7 ::1 6 80\r\n");
+    second.get("/");
+    second.read_problem().is(429, "caller-limited");
+}
+
+#[test]
 fn overloaded_503_over_all_and_when_the_shard_is_behind() {
     let gateway = Gateway::start(|config| config.ingress.requests_max = 1);
     gateway.register(0);
