@@ -42,7 +42,7 @@ fn verifier(bencher: Bencher<'_, '_>, algorithm: &str) {
     bencher.bench(|| {
         verifier
             .verify(&token, msisdn(), now)
-            .expect("a good token")
+            .expect("a good token");
     });
 }
 
