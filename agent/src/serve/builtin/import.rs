@@ -114,10 +114,11 @@ mod tests {
             items_max: 1,
             from_vcard: CONTACTS.from_vcard,
         };
+        static ALL: &[&Resource] = &[&TINY];
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("contacts.vcf");
         let card = |name: &str| format!("BEGIN:VCARD\nFN:{name}\nEND:VCARD\n");
-        let store = Store::open(&dir.path().join("db"), &[&TINY]).unwrap();
+        let store = Store::open(&dir.path().join("db"), ALL).unwrap();
         for (cards, kept) in [(card("Ada") + &card("Bob"), 0), (card("Cy"), 1)] {
             std::fs::write(&path, cards).unwrap();
             let path = path.clone();
