@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use everline_protocol::{Msisdn, RequestId};
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, UPGRADE};
+use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, UPGRADE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
@@ -22,6 +22,9 @@ use crate::meters::{Counted, Meters};
 use crate::problem::Problem;
 use crate::response_body::{BrokeOff, Download};
 use crate::shared::Shared;
+
+/// `Allow` of a 405 (RFC 9110, section 15.5.6): every method but CONNECT goes on to the handset.
+const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE";
 
 /// Whether a caller's connection has requests in flight, and since when it has none.
 pub struct Activity {
@@ -325,6 +328,9 @@ fn problem_parts(problem: &Problem, request_id: &str) -> (HeaderMap, Bytes) {
         HeaderValue::from_static("application/problem+json"),
     );
     fields.insert(CONTENT_LENGTH, HeaderValue::from(text.len()));
+    if *problem == Problem::MethodNotAllowed {
+        fields.insert(ALLOW, HeaderValue::from_static(METHODS));
+    }
     if let Some(wait) = problem.retry_after() {
         fields.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
     }

@@ -151,6 +151,12 @@ fn method_not_allowed_405_for_connect() {
         (405, "method-not-allowed"),
         false,
     );
+    let gateway = Gateway::start(|_| {});
+    let mut caller = gateway.caller();
+    caller.send(format!("CONNECT a:80 HTTP/1.1\r\n{HOST}\r\n"));
+    let head = caller.read_head();
+    let allowed = field(&head, "allow").expect("a 405 says what is allowed");
+    assert!(allowed.contains("GET") && !allowed.contains("CONNECT"));
 }
 
 #[test]
