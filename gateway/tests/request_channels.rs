@@ -296,7 +296,7 @@ fn a_channel_that_was_closed_before_the_request_is_not_used() {
         "POST /second HTTP/1.1\r\n{HOST}Content-Length: 3\r\n\r\nabc"
     ));
     let mut handset = gateway.answered();
-    handset.read_until("abc");
+    handset.read_until("\nabc");
     handset.send(OK);
     assert_eq!(caller.read_message().1, "ok");
 }
@@ -310,7 +310,7 @@ fn an_idempotent_request_with_a_body_does_not_enter_the_race() {
         "PUT /second HTTP/1.1\r\n{HOST}Content-Length: 3\r\n\r\nabc"
     ));
     let mut fresh = gateway.answered();
-    fresh.read_until("abc");
+    fresh.read_until("\nabc");
     fresh.send(OK);
     assert_eq!(caller.read_message().1, "ok");
     assert!(handset.is_quiet());
@@ -345,7 +345,7 @@ fn a_caller_that_goes_closes_the_data_channel() {
         handset.read_head();
         handset.send(begun);
         if !begun.is_empty() {
-            caller.read_until("abc");
+            caller.read_until("\nabc");
         }
         drop(caller);
         handset.read_end();
@@ -363,7 +363,7 @@ fn an_upload_that_is_cut_does_not_look_whole() {
         let mut caller = gateway.caller();
         caller.send(format!("PUT / HTTP/1.1\r\n{HOST}{framing}"));
         let mut handset = gateway.answered();
-        handset.read_until("abc");
+        handset.read_until("\nabc");
         drop(caller);
         let (rest, _) = handset.read_to_end();
         assert!(!rest.contains("0\r\n\r\n"), "{rest:?}");
@@ -448,7 +448,7 @@ fn requests_that_a_caller_sends_ahead_are_answered_in_their_order() {
     handset.send(OK);
     assert_eq!(caller.read_message().1, "ok");
     let mut fresh = gateway.answered();
-    assert!(fresh.read_until("abc").starts_with("PUT /1 "));
+    assert!(fresh.read_until("\nabc").starts_with("PUT /1 "));
     fresh.send(OK);
     assert_eq!(caller.read_message().1, "ok");
     // The channel that was idle for the shortest time goes first.

@@ -84,7 +84,7 @@ fn bad_request_400_for_chunks_that_are_none() {
         "POST / HTTP/1.1\r\n{HOST}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
     ));
     let mut handset = gateway.answered();
-    handset.read_until("abc");
+    handset.read_until("\nabc");
     caller.send("zz\r\n");
     caller.read_problem().is(400, "bad-request");
     let (rest, _) = handset.read_to_end();
@@ -478,7 +478,7 @@ fn handset_broke_inside_its_body_breaks_the_callers_connection_visibly() {
         let mut handset = gateway.answered();
         handset.read_head();
         handset.send(response);
-        caller.read_until("abc");
+        caller.read_until("\nabc");
         drop(handset);
         let (rest, in_order) = caller.read_to_end();
         assert!(
@@ -517,7 +517,7 @@ fn handset_broke_when_it_falls_silent_inside_its_body() {
     let mut handset = gateway.answered();
     handset.read_head();
     handset.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc");
-    caller.read_until("abc");
+    caller.read_until("\nabc");
     caller.read_end();
     handset.read_to_end();
 }
@@ -606,7 +606,7 @@ fn request_timeout_408_for_a_body_that_pauses() {
         "PUT / HTTP/1.1\r\n{HOST}Content-Length: 5\r\n\r\nabc"
     ));
     let mut handset = gateway.answered();
-    handset.read_until("abc");
+    handset.read_until("\nabc");
     caller.read_problem().is(408, "request-timeout");
     handset.read_end();
 }
