@@ -1,4 +1,4 @@
-//! [4] Accepts what handsets open on the data port, and hands each channel to the request that its DATA line names.
+//! \[4\] Accepts what handsets open on the data port, and hands each channel to the request that its DATA line names.
 //!
 //! Every worker runs one; the request may wait on another worker. Bytes behind the DATA line break PROTOCOL 5.1 (the
 //! handset has not read the request yet): such a channel is refused, and its request goes on waiting for a better one.

@@ -1,4 +1,4 @@
-//! [2] Who is reachable, and where: MSISDN → one [`Place`] word. RAM is the truth; a restart begins empty.
+//! \[2\] Who is reachable, and where: MSISDN → one [`Place`] word. RAM is the truth; a restart begins empty.
 //!
 //! Shards write it at registration and departure, workers read it once a request. The value is one Copy word, so
 //! no guard outlives a lookup; a directory shared by many gateways can take this one's place behind the same calls.

@@ -1,4 +1,4 @@
-//! [1] Accepts callers, speaks HTTP/1.1 and HTTP/2 with them, admits their requests or refuses them.
+//! \[1\] Accepts callers, speaks HTTP/1.1 and HTTP/2 with them, admits their requests or refuses them.
 //!
 //! `worker` runs one. HTTP/2 is spoken with prior knowledge only: its preface tells. What of HTTP is hyper's and what is
 //! ours to say is explained in `head_gate`; what becomes of an admitted request is `carry`'s business. Over HTTP/2 the h2

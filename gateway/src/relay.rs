@@ -1,4 +1,4 @@
-//! [5] The request out on the data channel, the response back; after an upgrade, the bytes of both sides.
+//! \[5\] The request out on the data channel, the response back; after an upgrade, the bytes of both sides.
 //!
 //! `carry` calls it with a channel that is bound and a request that it may have to send twice. It decides what of the
 //! request goes on and tells whether a failure left the request whole; whether to try again is for `carry` to say.

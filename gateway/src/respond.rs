@@ -1,4 +1,4 @@
-//! [6] What the caller gets: the handset's response, or one problem; and the account of how the request ended.
+//! \[6\] What the caller gets: the handset's response, or one problem; and the account of how the request ended.
 //!
 //! Called by `ingress` with what `carry` came back with. It knows the one form that problems have (RFC 9457).
 

@@ -1,7 +1,7 @@
 //! Reads the operator's file into a checked [`Config`], or tells all that is wrong with it: each with key and line.
 //!
 //! `gateway run` and `gateway check` call it. What a key means to the rest stands in `config`; what goes with what, in
-//! [`relations`]; the page `docs/config-gateway.md` and `gateway.example.toml` name every key, and a test holds the
+//! `relations`; the page `docs/config-gateway.md` and `gateway.example.toml` name every key, and a test holds the
 //! three together.
 
 use std::fmt;
