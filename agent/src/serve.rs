@@ -72,7 +72,7 @@ impl Ready {
 
     /// Whether the channel's first bytes are wanted at all: an answer that is ready needs no request.
     pub fn reads(&self) -> bool {
-        !matches!(self, Self::Forward(Local::Unreachable { .. }))
+        !matches!(self, Self::Forward(Local::Unreachable))
     }
 }
 

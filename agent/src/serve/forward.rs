@@ -63,10 +63,7 @@ impl Forward {
             }
             Err(error) => {
                 tracing::warn!(to = %self.config.to, %error, "the local web server can't be reached: is it running?");
-                Local::Unreachable {
-                    to: self.config.to.clone(),
-                    error,
-                }
+                Local::Unreachable
             }
         }
     }
@@ -82,13 +79,8 @@ pub enum Local {
         /// See [`ForwardConfig::idle_timeout`].
         idle_timeout: Duration,
     },
-    /// Not to be reached.
-    Unreachable {
-        /// What was tried.
-        to: HostPort,
-        /// Why it failed.
-        error: io::Error,
-    },
+    /// Not to be reached; the log says where and why.
+    Unreachable,
 }
 
 impl Local {
@@ -107,8 +99,8 @@ impl Local {
                     let _ = channel.set_zero_linger();
                 }
             },
-            Self::Unreachable { to, error } => {
-                if channel.write_all(&unreachable(&to, &error)).await.is_ok() {
+            Self::Unreachable => {
+                if channel.write_all(&unreachable()).await.is_ok() {
                     close(channel).await;
                 }
             }
@@ -116,16 +108,14 @@ impl Local {
     }
 }
 
-/// What the caller is told instead of an answer.
-fn unreachable(to: &HostPort, error: &io::Error) -> Vec<u8> {
+/// What the caller is told instead of an answer: what is wrong, and not what the handset's own network looks like.
+fn unreachable() -> Vec<u8> {
     let body = serde_json::json!({
         "type": "urn:everline:agent:local-server-unreachable",
         "title": "The handset's web server can't be reached",
         "status": 502,
-        "detail": format!(
-            "The agent on this handset forwards requests to http://{to}, and could not connect: {error}. \
-             Start the web server there, or correct `forward` in the agent's configuration."
-        ),
+        "detail": "The agent on this handset hands requests to a web server beside it, which can't be reached. \
+                   Its owner finds the address and the reason in the agent's log.",
     })
     .to_string();
     let length = body.len();
