@@ -229,7 +229,7 @@ def wrk(port, close, seconds, path="/", host="localhost"):
     return float(re.search(r"Requests/sec:\s+([\d.]+)", run)[1]), percentile(50), percentile(99), failures
 
 
-def requests(seconds=8, rounds=3):
+def requests(seconds=5, rounds=3):
     rows = {}
     with Bench() as bench:
         origin, proxy, rathole_out, rathole_control = free_ports(4)
