@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -11,13 +12,19 @@ use crate::worker::WorkerSockets;
 
 /// Connections that may wait to be accepted; the kernel cuts it to `net.core.somaxconn`.
 const BACKLOG: i32 = 65_535;
+/// How long a port in use is tried again. The kernel takes a killed process's rings apart after it is gone, and until
+/// then their accepts hold its listener (Linux 6.18): a gateway that is started again at once must outwait them.
+const IN_USE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between two tries.
+const IN_USE_PAUSE: Duration = Duration::from_millis(50);
+
 /// A listening socket; `shared_port`: several of ours listen on it.
 pub(super) fn listen(
     section: &'static str,
     listen: SocketAddr,
     shared_port: bool,
 ) -> Result<TcpListener, StartError> {
-    let open = || {
+    let open = || -> io::Result<TcpListener> {
         let socket = Socket::new(
             Domain::for_address(listen),
             Type::STREAM,
@@ -32,7 +39,22 @@ pub(super) fn listen(
         socket.set_nonblocking(true)?;
         Ok(TcpListener::from(socket))
     };
-    open().map_err(listening(section, listen))
+    let begun = Instant::now();
+    let mut told = false;
+    loop {
+        match open() {
+            Err(error)
+                if error.kind() == io::ErrorKind::AddrInUse && begun.elapsed() < IN_USE_TIMEOUT =>
+            {
+                if !told {
+                    tracing::warn!(%listen, section, "the port is in use; trying again for 10 s");
+                    told = true;
+                }
+                std::thread::sleep(IN_USE_PAUSE);
+            }
+            opened => return opened.map_err(listening(section, listen)),
+        }
+    }
 }
 
 pub(super) fn listening(
@@ -79,4 +101,22 @@ pub(super) fn worker_listeners(
         });
     }
     Ok(sockets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_its_last_owner_still_holds_for_a_moment_is_outwaited() {
+        let free = "127.0.0.1:0".parse().expect("an address");
+        let held = listen("signaling", free, false).expect("a free port");
+        let at = held.local_addr().expect("it is bound");
+        let owner = std::thread::spawn(move || {
+            std::thread::sleep(IN_USE_PAUSE * 2);
+            drop(held);
+        });
+        listen("signaling", at, false).expect("the port was given back in time");
+        owner.join().expect("it only waits");
+    }
 }
