@@ -67,4 +67,10 @@ metrics! {
     PHASE = "everline_phase", Gauge, [], "0 starting, 1 serving, 2 draining, 3 finishing.";
     AUTH_OFF = "everline_auth_off", Gauge, [], "1 if anyone may register as anybody (auth = none).";
     BUILD_INFO = "everline_build_info", Gauge, ["version"], "1, with the version as its label.";
+    PROCESS_MEMORY = "process_resident_memory_bytes", Gauge, [], "Memory of the process that is in RAM, bytes.";
+    PROCESS_CPU = "process_cpu_seconds_total", Counter, [], "CPU time of the process, user and system, seconds.";
+    PROCESS_FDS = "process_open_fds", Gauge, [], "Descriptors that the process holds open.";
+    PROCESS_FDS_MAX = "process_max_fds", Gauge, [], "Descriptors that the process may hold open.";
+    PROCESS_START = "process_start_time_seconds", Gauge, [], "When the process started, seconds since 1970.";
+    PROCESS_THREADS = "process_threads", Gauge, [], "Threads of the process.";
 }

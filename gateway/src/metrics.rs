@@ -4,6 +4,7 @@
 //! The recorder belongs to the process: gateways that run side by side in a test share it. Names and helps stand in
 //! [`crate::metric_names`].
 
+use std::fmt::Write as _;
 use std::sync::OnceLock;
 
 use everline_protocol::{ErrorCode, RefusalCode};
@@ -56,6 +57,9 @@ fn install() -> Result<PrometheusHandle, MetricsError> {
 
 /// Makes every series whose label values are known, so that no dashboard has a gap before the first event.
 fn register(metric: &names::Metric) {
+    if metric.name == names::PROCESS_CPU {
+        return; // `render` writes it.
+    }
     let label = metric.labels.first().copied();
     let values = known_values(metric.name);
     match (metric.kind, label) {
@@ -138,12 +142,63 @@ pub fn scrape(recorder: &PrometheusHandle, shared: &Shared) -> String {
         names::AUTH_OFF,
         usize::from(matches!(shared.config.auth, Auth::None)),
     );
-    recorder.render()
+    render(recorder)
+}
+
+/// The recorder's text, and what the process itself costs, in Prometheus's common names for it.
+fn render(recorder: &PrometheusHandle) -> String {
+    let process = metrics_process::collector::collect();
+    for (name, value) in [
+        (names::PROCESS_MEMORY, process.resident_memory_bytes),
+        (names::PROCESS_FDS, process.open_fds),
+        (names::PROCESS_FDS_MAX, process.max_fds),
+        (names::PROCESS_START, process.start_time_seconds),
+        (names::PROCESS_THREADS, process.threads),
+    ] {
+        if let Some(value) = value {
+            gauge!(name).set(value as f64);
+        }
+    }
+    let mut text = recorder.render();
+    // The recorder's counters are whole numbers, too coarse for a rate of seconds: this one is written behind them.
+    let cpu = names::ALL
+        .iter()
+        .find(|metric| metric.name == names::PROCESS_CPU);
+    if let (Some(metric), Some(seconds)) = (cpu, process.cpu_seconds_total) {
+        let (name, help) = (metric.name, metric.help);
+        // Writing to a String does not fail.
+        let _ = writeln!(
+            text,
+            "# HELP {name} {help}\n# TYPE {name} counter\n{name} {seconds:.2}\n"
+        );
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_process_tells_what_it_costs() {
+        let text = render(&recorder().expect("the only recorder of this process"));
+        let value = |name: &str| {
+            let line = text
+                .lines()
+                .find(|line| line.starts_with(&format!("{name} ")));
+            let value = line.and_then(|line| line.split(' ').next_back());
+            value
+                .and_then(|value| value.parse::<f64>().ok())
+                .unwrap_or_else(|| panic!("{name}:\n{text}"))
+        };
+        assert!(
+            value(names::PROCESS_MEMORY) > 1e6,
+            "a program of more than a megabyte"
+        );
+        assert!(value(names::PROCESS_CPU) >= 0.0 && value(names::PROCESS_THREADS) >= 1.0);
+        assert!((3.0..=value(names::PROCESS_FDS_MAX)).contains(&value(names::PROCESS_FDS)));
+        assert!(value(names::PROCESS_START) > 1.6e9, "in seconds since 1970");
+    }
 
     #[test]
     fn every_label_has_its_known_values_and_no_metric_has_two_labels() {
@@ -171,9 +226,7 @@ mod tests {
 
     #[test]
     fn every_metric_is_there_before_anything_happened() {
-        let text = recorder()
-            .expect("the only recorder of this process")
-            .render();
+        let text = render(&recorder().expect("the only recorder of this process"));
         for metric in names::ALL {
             assert!(
                 text.contains(&format!("# HELP {} ", metric.name)),
