@@ -72,6 +72,14 @@ pub struct FleetBooks {
     pub open: u64,
     /// Registrations ended by us at the end of the run.
     pub left: u64,
+    /// Registrations ended by us in a `storm` or in `churn`, because the scenario says so: no losses.
+    pub dropped: Tally,
+    /// Handsets that such an end keeps away now: dropped, and not registered since.
+    pub away: Away,
+    /// Storms of which the last handset has been dropped; each fleet counts its own part as one.
+    pub storms: u64,
+    /// When the last handset that a storm had dropped was registered again, microseconds since the run began.
+    pub back_us: u64,
     /// Registrations ended because the handset moved to another connection at the gateway's request.
     pub moved: u64,
     /// Registrations that ended otherwise, by cause.
@@ -86,6 +94,15 @@ pub struct FleetBooks {
     pub reconnects: u64,
     /// What became of REQUESTPENDING.
     pub channels: ChannelBooks,
+}
+
+/// Handsets that are away on purpose now. They come back, so these are gauges, not sums.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Away {
+    /// Because of a storm.
+    pub storm: u64,
+    /// Because of churn.
+    pub churn: u64,
 }
 
 /// What a fleet counted about data channels.
@@ -123,7 +140,11 @@ impl FleetBooks {
             (
                 "registered",
                 self.registered,
-                self.open + self.left + self.moved + self.lost.total(),
+                self.open
+                    + self.left
+                    + self.dropped.total()
+                    + self.moved
+                    + self.lost.total(),
             ),
             (
                 "wakes",
@@ -151,6 +172,11 @@ impl AddAssign<&Self> for FleetBooks {
         self.registered += other.registered;
         self.open += other.open;
         self.left += other.left;
+        self.dropped += &other.dropped;
+        self.away.storm += other.away.storm;
+        self.away.churn += other.away.churn;
+        self.storms += other.storms;
+        self.back_us = self.back_us.max(other.back_us);
         self.moved += other.moved;
         self.lost += &other.lost;
         self.not_registered += &other.not_registered;
@@ -305,6 +331,10 @@ mod tests {
             Some("registered: 2 in all, but 1 accounted for")
         );
         books.lost.count("eof");
+        assert_eq!(books.imbalance(), None);
+        books.attempts += 1;
+        books.registered += 1;
+        books.dropped.count("storm");
         assert_eq!(books.imbalance(), None);
         let mut calls = CallerBooks {
             due: 2,

@@ -5,6 +5,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`cli`] | the command line, and the one check of it |
+//! | [`scenario`] | what a run is to do, phase by phase: the files, and the one check of them |
 //! | [`run`] | the phases of a run: ramp, hold, finish |
 //! | [`fleet`] | the handsets of one thread on one ring; what they say is in `signaling` and `channels` |
 //! | [`caller`] | the callers; one HTTP exchange of theirs is in `exchange` and `upload` |
@@ -26,6 +27,7 @@ pub mod progress;
 pub mod report;
 pub mod roster;
 pub mod run;
+pub mod scenario;
 mod signaling;
 pub mod table;
 pub mod tokens;
