@@ -8,6 +8,7 @@
 //! | [`scenario`] | what a run is to do, phase by phase: the files, and the one check of them |
 //! | [`run`] | the phases of a run: ramp, hold, finish |
 //! | [`fleet`] | the handsets of one thread on one ring; what they say is in `signaling` and `channels` |
+//! | [`rogue`] | handsets that misbehave, beside the honest ones |
 //! | [`caller`] | the callers; one HTTP exchange of theirs is in `exchange` and `upload` |
 //! | [`progress`], [`report`], [`table`] | what the tester sees while it runs, and at the end |
 //! | [`address`], [`tokens`], [`roster`], [`http`], [`books`], [`machine`], `pipe` | what those use |
@@ -25,6 +26,7 @@ pub mod machine;
 mod pipe;
 pub mod progress;
 pub mod report;
+pub mod rogue;
 pub mod roster;
 pub mod run;
 pub mod scenario;
