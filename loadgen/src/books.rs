@@ -131,6 +131,15 @@ pub struct ChannelBooks {
 }
 
 impl FleetBooks {
+    /// Attempts that the gateway refused, whatever the code.
+    pub fn refused(&self) -> u64 {
+        self.not_registered
+            .iter()
+            .filter(|(cause, _)| cause.starts_with("refused:"))
+            .map(|(_, times)| times)
+            .sum()
+    }
+
     /// Says which sum does not come out, if one does not.
     pub fn imbalance(&self) -> Option<String> {
         let channels = &self.channels;
@@ -253,6 +262,16 @@ impl CallerBooks {
             .filter(|(status, _)| status.starts_with('2'))
             .map(|(_, times)| times)
             .sum()
+    }
+
+    /// Answers with any other status.
+    pub fn answered_otherwise(&self) -> u64 {
+        self.answered.total() - self.good()
+    }
+
+    /// Requests that were not sent, failed or answered otherwise than 2xx.
+    pub fn bad(&self) -> u64 {
+        self.not_sent.total() + self.failed.total() + self.answered_otherwise()
     }
 
     /// Says which sum does not come out, if one does not.

@@ -2,13 +2,45 @@
 
 use std::fs;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// `/proc/PID/stat` counts CPU time in these, on every Linux that has io_uring (USER_HZ).
 const TICKS_PER_S: f64 = 100.0;
 
-/// Where and with what a run was made.
-#[derive(Debug, Clone, Serialize)]
+/// What made a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Build {
+    /// Version of this program.
+    pub version: String,
+    /// `release` or `debug`: figures of a debug build are worth little.
+    pub profile: String,
+    /// The sources' commit, if `EVERLINE_COMMIT` named it when this was compiled: a source archive has none to ask.
+    pub commit: Option<String>,
+    /// Architecture and system it was compiled for.
+    pub target: String,
+}
+
+impl Build {
+    /// Of this program.
+    pub fn this() -> Self {
+        let profile = if cfg!(debug_assertions) {
+            "debug"
+        } else {
+            "release"
+        };
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            profile: profile.to_owned(),
+            commit: option_env!("EVERLINE_COMMIT")
+                .filter(|commit| !commit.is_empty())
+                .map(str::to_owned),
+            target: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
+        }
+    }
+}
+
+/// Where a run was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
     /// Kernel release.
     pub kernel: String,
@@ -20,10 +52,6 @@ pub struct Machine {
     pub memory_bytes: u64,
     /// Descriptors that this process may have.
     pub descriptors_max: u64,
-    /// Version of this program.
-    pub version: &'static str,
-    /// `release` or `debug`: figures of a debug build are worth little.
-    pub profile: &'static str,
 }
 
 impl Machine {
@@ -42,12 +70,6 @@ impl Machine {
             cores: std::thread::available_parallelism().map_or(0, Into::into),
             memory_bytes: kib_field(&read("/proc/meminfo"), "MemTotal:"),
             descriptors_max: descriptors_max(),
-            version: env!("CARGO_PKG_VERSION"),
-            profile: if cfg!(debug_assertions) {
-                "debug"
-            } else {
-                "release"
-            },
         }
     }
 }

@@ -16,10 +16,11 @@ use tokio::runtime::Runtime;
 
 use crate::books::{CallerBooks, FleetBooks, histogram};
 use crate::caller::{CallPlan, Callers};
-use crate::fleet::{Desk, Fleet, FleetEnd, FleetPlan, Phase, Share};
+use crate::fleet::{Fleet, FleetEnd, FleetPlan, Share};
 use crate::machine::{Machine, ProcessSample};
+use crate::orders::{Desk, Order, Ramp};
 use crate::progress::{Line, Progress};
-use crate::report::{Border, Material, Report, Second};
+use crate::report::{Border, Look, Material, PhaseMaterial, Report, Seconds};
 use crate::roster::Roster;
 use crate::tokens::Mint;
 
@@ -30,8 +31,6 @@ const SPARE_SLOTS_MAX: u32 = 1024;
 const BUFFERS: u32 = 256;
 const BUFFER_BYTES: usize = 16 * 1024;
 const ENTRIES: u32 = 2048;
-/// A report has no more rows than a day has seconds.
-const SECONDS_MAX: usize = 86_400;
 /// How long the callers' last requests may take beyond their own limit.
 const CALLERS_SLACK: Duration = Duration::from_secs(5);
 
@@ -92,10 +91,10 @@ pub fn run(plan: RunPlan) -> Result<Report, RunError> {
         .build()?;
     let interrupts = count_interrupts(&runtime)?;
     let mut run = Run::start(plan, interrupts)?;
-    let borders = run.phases(&runtime);
+    let phases = run.phases(&runtime);
     // Whoever still hangs on a socket need not be waited for.
     runtime.shutdown_background();
-    Ok(run.report(&borders))
+    Ok(run.report(phases))
 }
 
 /// One fleet's thread.
@@ -118,22 +117,11 @@ struct Run {
     callers: Option<Arc<Callers>>,
     crews: Vec<Crew>,
     ends: Vec<FleetEnd>,
-    findings: Vec<String>,
+    faults: Vec<String>,
     interrupts: Arc<AtomicU32>,
     progress: Progress,
-    seconds: Vec<Second>,
+    seconds: Seconds,
     open_max: u64,
-    /// Totals at the last row.
-    last: Totals,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Totals {
-    registered: u64,
-    lost: u64,
-    keep_alives: u64,
-    good: u64,
-    bad: u64,
 }
 
 impl Run {
@@ -155,7 +143,14 @@ impl Run {
         let mut crews = Vec::new();
         for (share, slots) in shares {
             let parts = (fleet.clone(), mint.clone(), roster.clone());
-            crews.push(hire(share, slots, parts, epoch, started_unix_s)?);
+            let crew = hire(share, slots, parts, epoch, started_unix_s)?;
+            let part = f64::from(share.handsets) / f64::from(plan.handsets);
+            crew.desk.order(Order::Ramp(Ramp {
+                handsets: share.handsets,
+                per_second: plan.per_second.map(|rate| rate * part),
+            }));
+            crew.waker.wake();
+            crews.push(crew);
         }
         Ok(Self {
             epoch,
@@ -170,23 +165,22 @@ impl Run {
             callers: None,
             crews,
             ends: Vec::new(),
-            findings: Vec::new(),
+            faults: Vec::new(),
             interrupts,
             progress,
-            seconds: Vec::new(),
+            seconds: Seconds::default(),
             open_max: 0,
-            last: Totals::default(),
         })
     }
 
-    fn phases(&mut self, runtime: &Runtime) -> [Border; 4] {
+    fn phases(&mut self, runtime: &Runtime) -> Vec<PhaseMaterial> {
         let start = self.border();
         let (handsets, limit) = (self.handsets, self.epoch + self.ramp_limit);
         let ramped = self.watch("ramp", |_, books| {
             books.settled >= handsets || Instant::now() >= limit
         });
         if ramped && self.books().settled < handsets {
-            self.findings.push(
+            self.faults.push(
                 "the ramp ended at its time limit, before every handset had tried to register"
                     .into(),
             );
@@ -195,7 +189,18 @@ impl Run {
         self.hold(runtime);
         let hold = self.border();
         self.finish();
-        [start, ramp, hold, self.border()]
+        let phase = |name: &'static str, from: &Border, to: &Border| PhaseMaterial {
+            name: name.to_owned(),
+            kind: name,
+            from: from.clone(),
+            to: to.clone(),
+            back_s: None,
+        };
+        vec![
+            phase("ramp", &start, &ramp),
+            phase("hold", &ramp, &hold),
+            phase("finish", &hold, &self.border()),
+        ]
     }
 
     fn hold(&mut self, runtime: &Runtime) {
@@ -224,14 +229,14 @@ impl Run {
     }
 
     fn finish(&mut self) {
-        self.order(Phase::Leaving);
+        self.order(Order::Leave);
         while self.crews.iter().any(|crew| {
             crew.thread
                 .as_ref()
                 .is_some_and(|thread| !thread.is_finished())
         }) {
             if self.interrupts.load(Ordering::Relaxed) >= 2 {
-                self.order(Phase::Stopping);
+                self.order(Order::Stop);
             }
             std::thread::sleep(LOOK_EVERY);
             self.look("finish");
@@ -241,16 +246,16 @@ impl Run {
             match crew.thread.take().map(JoinHandle::join) {
                 Some(Ok(Ok(end))) => self.ends.push(end),
                 Some(Ok(Err(error))) => self
-                    .findings
+                    .faults
                     .push(format!("a fleet's ring failed: {error}")),
                 Some(Err(_panic)) => self
-                    .findings
+                    .faults
                     .push("a fleet's thread panicked; its handsets are missing here".into()),
                 None => {}
             }
         }
         if self.is_interrupted() {
-            self.findings.push("the run was interrupted".into());
+            self.faults.push("the run was interrupted".into());
         }
     }
 
@@ -272,43 +277,23 @@ impl Run {
     fn look(&mut self, phase: &'static str) -> FleetBooks {
         let books = self.books();
         self.open_max = self.open_max.max(books.open);
-        let at = self.epoch.elapsed().as_secs();
-        if at <= self.seconds.last().map_or(0, |second| second.at)
-            || self.seconds.len() >= SECONDS_MAX
-        {
+        let at_s = self.epoch.elapsed().as_secs_f64();
+        if !self.seconds.is_due(at_s) {
             return books;
         }
-        let calls = self
-            .callers
-            .as_ref()
-            .map(|callers| callers.books())
-            .unwrap_or_default();
-        let recent = self
-            .callers
-            .as_ref()
-            .map_or_else(histogram, |callers| callers.take_recent());
-        let totals = Totals {
-            registered: books.registered,
-            lost: books.lost.total(),
-            keep_alives: books.keep_alives,
-            good: calls.good(),
-            bad: calls.not_sent.total() + calls.failed.total() + calls.answered.total()
-                - calls.good(),
-        };
-        let second = Second {
-            at,
-            registered: totals.registered.saturating_sub(self.last.registered),
-            open: books.open,
-            lost: totals.lost.saturating_sub(self.last.lost),
-            keep_alives: totals.keep_alives.saturating_sub(self.last.keep_alives),
-            good: totals.good.saturating_sub(self.last.good),
-            bad: totals.bad.saturating_sub(self.last.bad),
-            p50_us: recent.value_at_quantile(0.5),
-            p99_us: recent.value_at_quantile(0.99),
-        };
-        self.last = totals;
-        self.seconds.push(second);
-        let errors = books.not_registered.total() + totals.lost + totals.bad;
+        let calls = self.callers.as_ref().map(|callers| callers.books());
+        let recent = self.callers.as_ref().map(|callers| callers.take_recent());
+        let second = self.seconds.add(Look {
+            at_s,
+            fleet: &books,
+            calls: calls.as_ref(),
+            recent: recent.as_ref(),
+            gateway: self.gateway_pid.and_then(ProcessSample::of),
+            loadgen: ProcessSample::of(std::process::id()),
+        });
+        let errors = books.not_registered.total()
+            + books.lost.total()
+            + calls.as_ref().map_or(0, CallerBooks::bad);
         self.progress.show(&Line {
             phase,
             handsets: self.handsets,
@@ -328,19 +313,18 @@ impl Run {
     }
 
     fn border(&self) -> Border {
-        let books = self.books();
         Border {
             at_s: self.epoch.elapsed().as_secs_f64(),
-            registered: books.registered,
-            open: books.open,
+            fleet: self.books(),
+            calls: self.callers.as_ref().map(|callers| callers.books()),
             gateway: self.gateway_pid.and_then(ProcessSample::of),
             loadgen: ProcessSample::of(std::process::id()),
         }
     }
 
-    fn order(&self, phase: Phase) {
+    fn order(&self, order: Order) {
         for crew in &self.crews {
-            crew.desk.order(phase);
+            crew.desk.order(order);
             crew.waker.wake();
         }
     }
@@ -349,7 +333,7 @@ impl Run {
         self.interrupts.load(Ordering::Relaxed) > 0
     }
 
-    fn report(self, borders: &[Border; 4]) -> Report {
+    fn report(self, phases: Vec<PhaseMaterial>) -> Report {
         let mut register_latency = histogram();
         let mut fleet = FleetBooks::default();
         for end in &self.ends {
@@ -359,6 +343,7 @@ impl Run {
                 .expect("all have the same bounds");
         }
         Report::new(Material {
+            scenario: None,
             started_unix_s: self.started_unix_s,
             command: self.command,
             handsets: self.handsets,
@@ -368,10 +353,10 @@ impl Run {
                 .callers
                 .map(|callers| callers.books())
                 .or_else(|| self.calls.map(|_| CallerBooks::default())),
-            borders: *borders,
+            phases,
             open_max: self.open_max,
-            seconds: self.seconds,
-            findings: self.findings,
+            seconds: self.seconds.into_rows(),
+            faults: self.faults,
         })
     }
 }
@@ -392,9 +377,6 @@ fn shares(plan: &RunPlan, table_slots: u32) -> Vec<(Share, u32)> {
                 fleet: number,
                 first,
                 handsets,
-                per_second: plan
-                    .per_second
-                    .map(|rate| rate * f64::from(handsets) / f64::from(plan.handsets)),
                 connecting_max: split(number, plan.connecting).max(1),
             };
             first += handsets;

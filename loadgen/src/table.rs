@@ -13,12 +13,12 @@ pub struct Table<'a>(pub &'a Report);
 impl fmt::Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let report = self.0;
-        let machine = &report.machine;
+        let (build, machine) = (&report.build, &report.machine);
         writeln!(
             f,
             "loadgen {} ({}) on Linux {}, {} cores, {} GiB",
-            machine.version,
-            machine.profile,
+            build.version,
+            build.profile,
             machine.kernel,
             machine.cores,
             machine.memory_bytes >> 30
@@ -31,8 +31,9 @@ impl fmt::Display for Table<'_> {
         } else {
             writeln!(f, "\nNot well:")?;
             report
-                .findings
+                .faults
                 .iter()
+                .chain(&report.findings)
                 .try_for_each(|finding| writeln!(f, "  {finding}"))
         }
     }
@@ -84,8 +85,8 @@ impl Table<'_> {
         let (registrations, sessions) = (&self.0.registrations, &self.0.sessions);
         writeln!(
             f,
-            "\nhandsets    {} wanted, {} open at most, {} after the hold",
-            registrations.handsets, sessions.open_max, sessions.open_after_hold
+            "\nhandsets    {} wanted, {} open at most, {} before the finish",
+            registrations.handsets, sessions.open_max, sessions.open_before_finish
         )?;
         writeln!(
             f,

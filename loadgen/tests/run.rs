@@ -39,6 +39,7 @@ fn assert_balanced(report: &Value) {
         number("/registrations/registered"),
         number("/sessions/open")
             + number("/sessions/left")
+            + tally("/sessions/dropped")
             + number("/sessions/moved")
             + tally("/sessions/lost")
     );

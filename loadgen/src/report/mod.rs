@@ -1,33 +1,52 @@
 //! The report of a run: what was asked, what happened, and whether the books balance. Its JSON form is described
 //! field by field in `docs/loadgen-report.md`, and a test holds the two against each other.
+//!
+//! [`material`] is what a run hands over, [`seconds`] its course, [`phase`] one phase of it.
 
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::books::{CallerBooks, FleetBooks, Tally};
-use crate::machine::{Machine, ProcessSample};
+use crate::machine::{Build, Machine, ProcessSample};
+
+mod findings;
+pub mod material;
+pub mod phase;
+pub mod seconds;
+
+pub use material::{Border, Material, PhaseMaterial};
+pub use phase::{PhaseReport, PhaseRequests};
+pub use seconds::{Look, Second, Seconds};
+
+use phase::used_s;
 
 /// Version of the JSON form; a field that changes its meaning or goes away raises it.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// The whole report.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Report {
     /// [`SCHEMA`].
     pub schema: u32,
-    /// Nothing was lost, refused or failed, and the books balance.
+    /// The run did what it was told, and all was well.
     pub ok: bool,
-    /// What was not well, a sentence each.
+    /// What kept the run from doing what it was told, or does not add up, a sentence each.
+    pub faults: Vec<String>,
+    /// What was lost, refused or failed, a sentence each.
     pub findings: Vec<String>,
+    /// Name of the scenario; absent if the command line said what to do.
+    pub scenario: Option<String>,
     /// Seconds since 1970 at which the run began.
     pub started_unix_s: u64,
     /// The command line; secrets are masked.
     pub command: Vec<String>,
+    /// What ran.
+    pub build: Build,
     /// Where it ran.
     pub machine: Machine,
-    /// How long each part took, and what processes used in it.
+    /// What happened in each part of the run.
     pub phases: Vec<PhaseReport>,
     /// Registration.
     pub registrations: Registrations,
@@ -45,25 +64,8 @@ pub struct Report {
     pub seconds: Vec<Second>,
 }
 
-/// One part of the run.
-#[derive(Debug, Clone, Serialize)]
-pub struct PhaseReport {
-    /// `ramp`, `hold` or `finish`.
-    pub name: &'static str,
-    /// Its length, seconds.
-    pub seconds: f64,
-    /// What the gateway's process used in it.
-    pub gateway_cpu_s: Option<f64>,
-    /// The gateway's memory at its end.
-    pub gateway_rss_bytes: Option<u64>,
-    /// What this process used in it.
-    pub loadgen_cpu_s: Option<f64>,
-    /// This process's memory at its end.
-    pub loadgen_rss_bytes: Option<u64>,
-}
-
 /// Registration.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Registrations {
     /// Handsets that were to register.
     pub handsets: u64,
@@ -71,9 +73,9 @@ pub struct Registrations {
     pub attempts: u64,
     /// CONNREGISTERED received, those after a reconnect included.
     pub registered: u64,
-    /// From the start until every handset had registered, or failed to.
+    /// Until every handset had registered, or failed to: the length of the ramps.
     pub seconds: f64,
-    /// Registrations in the ramp, by these seconds.
+    /// Registrations in the ramps, by these seconds.
     pub per_second: f64,
     /// The best whole second.
     pub per_second_max: u64,
@@ -87,17 +89,19 @@ pub struct Registrations {
     pub latency_us: Percentiles,
 }
 
-/// What became of every session: registered = open + left + moved + lost.
-#[derive(Debug, Clone, Serialize)]
+/// What became of every session: registered = open + left + dropped + moved + lost.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Sessions {
     /// Most at one time.
     pub open_max: u64,
-    /// At the end of the hold.
-    pub open_after_hold: u64,
+    /// When the last phase before the finish ended.
+    pub open_before_finish: u64,
     /// At the end; not 0 only if the run was cut short.
     pub open: u64,
     /// Ended by the end of the run.
     pub left: u64,
+    /// Dropped because the scenario wanted it, by kind.
+    pub dropped: BTreeMap<String, u64>,
     /// Moved at the gateway's request.
     pub moved: u64,
     /// Ended otherwise, by cause.
@@ -110,7 +114,7 @@ pub struct Sessions {
 
 /// What became of every REQUESTPENDING (`wakes` = not opened + opened + queued) and of every data channel
 /// (`opened` = ended + failed + open).
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Channels {
     /// REQUESTPENDING received.
     pub wakes: u64,
@@ -135,7 +139,7 @@ pub struct Channels {
 }
 
 /// What became of every request: due = sent + not sent; sent = answered + failed + in flight.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Requests {
     /// Requests that were due.
     pub due: u64,
@@ -151,7 +155,7 @@ pub struct Requests {
     pub failed: BTreeMap<String, u64>,
     /// No outcome at the end; not 0 only if the run was cut short.
     pub in_flight: u64,
-    /// Good answers (2xx, body verified) by the length of the hold.
+    /// Good answers (2xx, body verified) by the length of the phases in which requests were due.
     pub per_second: f64,
     /// Connections opened to the ingress.
     pub connections: u64,
@@ -166,18 +170,22 @@ pub struct Requests {
 }
 
 /// What a process used.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct ProcessReport {
-    /// CPU in the ramp by registrations in it, microseconds.
+    /// CPU in the ramps by registrations in them, microseconds.
     pub cpu_us_per_registration: Option<f64>,
-    /// Growth of memory in the ramp by the sessions open at its end, bytes.
+    /// Growth of memory until the last ramp's end by the sessions open then, bytes.
     pub rss_bytes_per_session: Option<f64>,
-    /// CPU in the hold by its length: 1 is one core.
+    /// CPU in the holds by their length: 1 is one core.
     pub cores_in_hold: Option<f64>,
+    /// CPU of the whole run, seconds.
+    pub cpu_s: Option<f64>,
+    /// Most memory at the end of any second or phase, bytes.
+    pub rss_bytes_max: Option<u64>,
 }
 
 /// A distribution in microseconds.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Percentiles {
     /// How many were measured.
     pub count: u64,
@@ -195,29 +203,6 @@ pub struct Percentiles {
     pub p99_9: u64,
     /// The most.
     pub max: u64,
-}
-
-/// What happened in one second.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Second {
-    /// Seconds since the run began.
-    pub at: u64,
-    /// Registrations.
-    pub registered: u64,
-    /// Sessions at its end.
-    pub open: u64,
-    /// Sessions lost.
-    pub lost: u64,
-    /// KEEPALIVE answered.
-    pub keep_alives: u64,
-    /// Good answers.
-    pub good: u64,
-    /// Requests that were not sent, failed or answered otherwise.
-    pub bad: u64,
-    /// Half of the good answers took at most this, from when they were due, microseconds.
-    pub p50_us: u64,
-    /// 99 % did.
-    pub p99_us: u64,
 }
 
 impl Percentiles {
@@ -239,101 +224,50 @@ impl Percentiles {
     }
 }
 
-/// Everything that a report is made of.
-#[derive(Debug)]
-pub struct Material {
-    /// Seconds since 1970 at the start.
-    pub started_unix_s: u64,
-    /// Masked command line.
-    pub command: Vec<String>,
-    /// Handsets that were to register.
-    pub handsets: u64,
-    /// All fleets' books.
-    pub fleet: FleetBooks,
-    /// All fleets' registration latencies.
-    pub register_latency: Histogram<u64>,
-    /// The callers' books.
-    pub calls: Option<CallerBooks>,
-    /// The moments between the phases: start, end of ramp, end of hold, end.
-    pub borders: [Border; 4],
-    /// Most sessions at one time.
-    pub open_max: u64,
-    /// One row a second.
-    pub seconds: Vec<Second>,
-    /// What went wrong beside the books (a ring that failed, a run that was cut short).
-    pub findings: Vec<String>,
-}
-
-/// A moment between two phases.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Border {
-    /// Seconds since the start.
-    pub at_s: f64,
-    /// Registrations so far.
-    pub registered: u64,
-    /// Sessions now.
-    pub open: u64,
-    /// The gateway's process.
-    pub gateway: Option<ProcessSample>,
-    /// This process.
-    pub loadgen: Option<ProcessSample>,
-}
-
 impl Report {
     /// The report on what happened.
     pub fn new(material: Material) -> Self {
-        let findings = findings(&material);
-        let Material {
-            fleet,
-            calls,
-            borders,
-            ..
-        } = &material;
-        let [start, ramp, hold, _end] = borders;
-        let hold_s = hold.at_s - ramp.at_s;
+        let findings = findings::findings(&material);
+        let faults = findings::faults(&material);
+        let phases: Vec<_> = material
+            .phases
+            .iter()
+            .map(|phase| PhaseReport::new(phase, &material.seconds))
+            .collect();
+        let has_gateway = material
+            .phases
+            .iter()
+            .any(|phase| phase.from.gateway.is_some());
         Self {
             schema: SCHEMA,
-            ok: findings.is_empty(),
+            ok: findings.is_empty() && faults.is_empty(),
+            faults,
             findings,
+            scenario: material.scenario.clone(),
             started_unix_s: material.started_unix_s,
             command: material.command.clone(),
+            build: Build::this(),
             machine: Machine::this(),
-            phases: phases(borders),
-            registrations: Registrations {
-                handsets: material.handsets,
-                attempts: fleet.attempts,
-                registered: fleet.registered,
-                seconds: fleet.settled_us as f64 / 1e6,
-                per_second: ratio(ramp.registered as f64 * 1e6, fleet.settled_us as f64)
-                    .unwrap_or(0.0),
-                per_second_max: material
-                    .seconds
-                    .iter()
-                    .map(|second| second.registered)
-                    .max()
-                    .unwrap_or(0),
-                not_registered: map(&fleet.not_registered),
-                abandoned: fleet.abandoned,
-                connecting: fleet.connecting,
-                latency_us: Percentiles::of(&material.register_latency),
-            },
-            sessions: Sessions {
-                open_max: material.open_max,
-                open_after_hold: hold.open,
-                open: fleet.open,
-                left: fleet.left,
-                moved: fleet.moved,
-                lost: map(&fleet.lost),
-                keep_alives: fleet.keep_alives,
-                reconnects: fleet.reconnects,
-            },
-            channels: channels(fleet),
-            requests: calls.as_ref().map(|calls| requests(calls, hold_s)),
-            gateway: start
-                .gateway
-                .is_some()
-                .then(|| process(borders, |border| border.gateway)),
-            loadgen: process(borders, |border| border.loadgen),
+            registrations: registrations(&material, &phases),
+            sessions: sessions(&material),
+            channels: channels(&material.fleet),
+            requests: material
+                .calls
+                .as_ref()
+                .map(|calls| requests(calls, &phases)),
+            gateway: has_gateway.then(|| {
+                process(
+                    &material,
+                    |border| border.gateway,
+                    |row| row.gateway_rss_bytes,
+                )
+            }),
+            loadgen: process(
+                &material,
+                |border| border.loadgen,
+                |row| row.loadgen_rss_bytes,
+            ),
+            phases,
             seconds: material.seconds,
         }
     }
@@ -345,108 +279,80 @@ impl Report {
     }
 }
 
-/// What was not well. Empty: the run is a success.
-fn findings(material: &Material) -> Vec<String> {
-    let Material { fleet, calls, .. } = material;
-    let mut findings = material.findings.clone();
-    let mut note = |times: u64, what: &str, causes: &Tally| {
-        if times > 0 {
-            let causes: Vec<_> = causes
-                .iter()
-                .map(|(cause, times)| format!("{cause} {times}"))
-                .collect();
-            findings.push(format!("{times} {what}: {}", causes.join(", ")));
-        }
-    };
-    note(
-        fleet.not_registered.total(),
-        "attempts to register failed",
-        &fleet.not_registered,
-    );
-    note(fleet.lost.total(), "sessions were lost", &fleet.lost);
-    note(
-        fleet.channels.not_opened.total(),
-        "data channels were not opened",
-        &fleet.channels.not_opened,
-    );
-    note(
-        fleet.channels.failed.total(),
-        "data channels failed",
-        &fleet.channels.failed,
-    );
-    if let Some(calls) = calls {
-        note(
-            calls.not_sent.total(),
-            "requests were not sent",
-            &calls.not_sent,
-        );
-        note(
-            calls.answered.total() - calls.good(),
-            "requests were answered otherwise than 2xx",
-            &calls.answered,
-        );
-        note(calls.failed.total(), "requests failed", &calls.failed);
+fn registrations(material: &Material, phases: &[PhaseReport]) -> Registrations {
+    let fleet = &material.fleet;
+    let ramps = || phases.iter().filter(|phase| phase.kind == "ramp");
+    let registered: u64 = ramps().map(|phase| phase.registered).sum();
+    let seconds: f64 = ramps().filter_map(|phase| phase.settled_s).sum();
+    Registrations {
+        handsets: material.handsets,
+        attempts: fleet.attempts,
+        registered: fleet.registered,
+        seconds,
+        per_second: ratio(registered as f64, seconds).unwrap_or(0.0),
+        per_second_max: material
+            .seconds
+            .iter()
+            .map(|second| second.registered)
+            .max()
+            .unwrap_or(0),
+        not_registered: map(&fleet.not_registered),
+        abandoned: fleet.abandoned,
+        connecting: fleet.connecting,
+        latency_us: Percentiles::of(&material.register_latency),
     }
-    let wanted = material.handsets;
-    let [_, _, hold, _] = &material.borders;
-    for (open, when) in [
-        (material.open_max, "at one time"),
-        (hold.open, "after the hold"),
-    ] {
-        if open < wanted {
-            findings.push(format!(
-                "no more than {open} of {wanted} handsets were registered {when}"
-            ));
-        }
-    }
-    let calls = calls.as_ref().and_then(CallerBooks::imbalance);
-    findings.extend(
-        fleet
-            .imbalance()
-            .into_iter()
-            .chain(calls)
-            .map(|sum| format!("the books do not balance: {sum}")),
-    );
-    findings
 }
 
-fn phases(borders: &[Border; 4]) -> Vec<PhaseReport> {
-    let names = ["ramp", "hold", "finish"];
-    let used =
-        |from: Option<ProcessSample>, to: Option<ProcessSample>| Some(to?.cpu_s - from?.cpu_s);
-    let phase = |(name, pair): (&'static str, &[Border])| match pair {
-        [from, to] => Some(PhaseReport {
-            name,
-            seconds: to.at_s - from.at_s,
-            gateway_cpu_s: used(from.gateway, to.gateway),
-            gateway_rss_bytes: to.gateway.map(|sample| sample.rss_bytes),
-            loadgen_cpu_s: used(from.loadgen, to.loadgen),
-            loadgen_rss_bytes: to.loadgen.map(|sample| sample.rss_bytes),
-        }),
-        _ => None,
-    };
-    names
-        .into_iter()
-        .zip(borders.windows(2))
-        .filter_map(phase)
-        .collect()
+fn sessions(material: &Material) -> Sessions {
+    let fleet = &material.fleet;
+    Sessions {
+        open_max: material.open_max,
+        open_before_finish: material.open_before_finish(),
+        open: fleet.open,
+        left: fleet.left,
+        dropped: map(&fleet.dropped),
+        moved: fleet.moved,
+        lost: map(&fleet.lost),
+        keep_alives: fleet.keep_alives,
+        reconnects: fleet.reconnects,
+    }
 }
 
-fn process(borders: &[Border; 4], of: impl Fn(&Border) -> Option<ProcessSample>) -> ProcessReport {
-    let [start, ramp, hold, _end] = borders;
-    let (Some(at_start), Some(at_ramp)) = (of(start), of(ramp)) else {
-        return ProcessReport::default();
+fn process(
+    material: &Material,
+    of: impl Fn(&Border) -> Option<ProcessSample>,
+    rss_bytes: impl Fn(&Second) -> Option<u64>,
+) -> ProcessReport {
+    let phases = &material.phases;
+    // CPU and registrations, or CPU and seconds, of all phases of a kind that could be measured.
+    let sum = |kind: &str, by: fn(&PhaseMaterial) -> f64| {
+        phases
+            .iter()
+            .filter(|phase| phase.kind == kind)
+            .filter_map(|phase| Some((used_s(of(&phase.from), of(&phase.to))?, by(phase))))
+            .fold((0.0, 0.0), |(cpu_s, whole), (more, by)| {
+                (cpu_s + more, whole + by)
+            })
     };
-    let grown = at_ramp.rss_bytes as f64 - at_start.rss_bytes as f64;
-    let cores =
-        of(hold).and_then(|at_hold| ratio(at_hold.cpu_s - at_ramp.cpu_s, hold.at_s - ramp.at_s));
+    let (ramps_cpu_s, registered) = sum("ramp", PhaseMaterial::registered);
+    let (holds_cpu_s, holds_s) = sum("hold", |phase| phase.to.at_s - phase.from.at_s);
+    let start = phases.first().and_then(|phase| of(&phase.from));
+    let ramped = phases.iter().rfind(|phase| phase.kind == "ramp");
+    let per_session = ramped.and_then(|ramp| {
+        let grown = of(&ramp.to)?.rss_bytes as f64 - start?.rss_bytes as f64;
+        ratio(grown, ramp.to.fleet.open as f64)
+    });
+    let cpu_s = phases.last().and_then(|phase| used_s(start, of(&phase.to)));
+    let at_borders = phases.iter().filter_map(|phase| of(&phase.to));
     ProcessReport {
-        cpu_us_per_registration: ratio(
-            (at_ramp.cpu_s - at_start.cpu_s) * 1e6,
-            ramp.registered as f64,
-        ),
-        rss_bytes_per_session: ratio(grown, ramp.open as f64),
-        cores_in_hold: cores,
+        cpu_us_per_registration: ratio(ramps_cpu_s * 1e6, registered),
+        rss_bytes_per_session: per_session,
+        cores_in_hold: ratio(holds_cpu_s, holds_s),
+        cpu_s,
+        rss_bytes_max: at_borders
+            .map(|sample| sample.rss_bytes)
+            .chain(material.seconds.iter().filter_map(rss_bytes))
+            .max(),
     }
 }
 
@@ -466,7 +372,12 @@ fn channels(fleet: &FleetBooks) -> Channels {
     }
 }
 
-fn requests(books: &CallerBooks, hold_s: f64) -> Requests {
+fn requests(books: &CallerBooks, phases: &[PhaseReport]) -> Requests {
+    let asked_s: f64 = phases
+        .iter()
+        .filter(|phase| phase.requests.is_some())
+        .map(|phase| phase.seconds)
+        .sum();
     Requests {
         due: books.due,
         not_sent: map(&books.not_sent),
@@ -475,7 +386,7 @@ fn requests(books: &CallerBooks, hold_s: f64) -> Requests {
         problems: map(&books.problems),
         failed: map(&books.failed),
         in_flight: books.in_flight,
-        per_second: ratio(books.good() as f64, hold_s).unwrap_or(0.0),
+        per_second: ratio(books.good() as f64, asked_s).unwrap_or(0.0),
         connections: books.connections,
         body_bytes_in: books.body_bytes_in,
         latency_us: Percentiles::of(&books.latency),
@@ -509,12 +420,31 @@ mod tests {
             cpu_s: 1.0,
             rss_bytes: 1 << 20,
         });
-        let border = Border {
+        let at = |at_s, registered, open| Border {
+            at_s,
+            fleet: FleetBooks {
+                registered,
+                open,
+                settled: registered,
+                settled_us: if registered > 0 { 2_000_000 } else { 0 },
+                ..FleetBooks::default()
+            },
+            calls: Some(CallerBooks {
+                due: registered * (at_s > 2.0) as u64,
+                ..CallerBooks::default()
+            }),
             gateway: sample,
             loadgen: sample,
-            ..Border::default()
+        };
+        let phase = |kind: &'static str, from, to| PhaseMaterial {
+            name: kind.to_owned(),
+            kind,
+            from,
+            to,
+            back_s: None,
         };
         Material {
+            scenario: Some("smoke".into()),
             started_unix_s: 1_800_000_000,
             command: vec!["loadgen".into(), "run".into()],
             handsets: 10,
@@ -528,29 +458,14 @@ mod tests {
             },
             register_latency: histogram(),
             calls: Some(CallerBooks::default()),
-            borders: [
-                border,
-                Border {
-                    at_s: 2.0,
-                    registered: 10,
-                    open: 10,
-                    ..border
-                },
-                Border {
-                    at_s: 6.0,
-                    registered: 10,
-                    open: 10,
-                    ..border
-                },
-                Border {
-                    at_s: 6.5,
-                    registered: 10,
-                    ..border
-                },
+            phases: vec![
+                phase("ramp", at(0.0, 0, 0), at(2.0, 10, 10)),
+                phase("hold", at(2.0, 10, 10), at(6.0, 10, 10)),
+                phase("finish", at(6.0, 10, 10), at(6.5, 10, 0)),
             ],
             open_max: 10,
             seconds: vec![Second::default()],
-            findings: Vec::new(),
+            faults: Vec::new(),
         }
     }
 
@@ -578,9 +493,10 @@ mod tests {
     #[test]
     fn the_json_has_the_fields_that_its_page_describes_and_no_others() {
         let report = serde_json::from_str(&Report::new(material()).to_json()).unwrap();
-        let mut produced = BTreeSet::from(["requests".to_owned(), "gateway".to_owned()]);
+        let mut produced =
+            BTreeSet::from(["requests", "gateway", "phases[].requests"].map(str::to_owned));
         fields(&report, "", &mut produced);
-        let page = include_str!("../../docs/loadgen-report.md");
+        let page = include_str!("../../../docs/loadgen-report.md");
         let (_, table) = page.split_once("## Fields").unwrap();
         let (table, _) = table.split_once("## Kinds").unwrap();
         let documented: BTreeSet<_> = table
@@ -606,14 +522,14 @@ mod tests {
     }
 
     #[test]
-    fn books_that_do_not_balance_are_a_finding() {
+    fn books_that_do_not_balance_are_a_fault() {
         let mut material = material();
         material.fleet.left = 9;
         let report = Report::new(material);
         assert!(
-            !report.ok && report.findings[0].contains("books do not balance"),
+            !report.ok && report.faults[0].contains("books do not balance"),
             "{:?}",
-            report.findings
+            report.faults
         );
     }
 
