@@ -8,10 +8,12 @@ use clap::{Args, Parser, Subcommand};
 use everline_protocol::{Millis, Msisdn};
 
 use crate::address::{BadSources, Block, Forbidden, HANDSETS_PER_SOURCE, Sources, Targets};
-use crate::caller::{CallPlan, Pace};
-use crate::fleet::{DATA_SOURCES, FleetPlan, Leave};
+use crate::caller::CallPlan;
+use crate::fleet::{DATA_SOURCES, FleetPlan};
 use crate::machine::descriptors_max;
+use crate::orders::Leave;
 use crate::run::RunPlan;
+use crate::scenario::{CallSetting, RequestsTable, Size};
 use crate::tokens::{BadKey, Mint};
 
 /// Where the private keys of a lab may lie: as in the examples, or left by the demo.
@@ -249,6 +251,9 @@ pub enum Usage {
     /// The numbers run out.
     #[error("--first-msisdn with --handsets goes beyond 999999999999999, the last MSISDN")]
     Numbers,
+    /// What callers are to do.
+    #[error("requests: {0}")]
+    Requests(String),
     /// Nothing to do.
     #[error(
         "--handsets 0 leaves nothing to do without --target-msisdn and --requests-per-second or --concurrency"
@@ -268,7 +273,7 @@ impl RunArgs {
             .data
             .unwrap_or(SocketAddr::new(self.signaling.ip(), self.data_port));
         targets.check(data)?;
-        let calls = self.call_plan();
+        let calls = self.call_plan()?;
         if let Some(calls) = &calls {
             targets.check(calls.ingress)?;
         }
@@ -321,35 +326,46 @@ impl RunArgs {
         })
     }
 
-    fn call_plan(&self) -> Option<CallPlan> {
-        let in_flight = self.in_flight.min((descriptors_max() / 2).max(1));
-        let pace = match (self.requests_per_second, self.concurrency) {
-            (Some(rate), _) => Pace::PerSecond(rate, in_flight),
-            (None, Some(callers)) => Pace::Concurrency(callers),
-            (None, None) => return None,
-        };
-        let first = self.first_msisdn.as_u64();
-        let ours =
-            |msisdn: Msisdn| (first..first + u64::from(self.handsets)).contains(&msisdn.as_u64());
-        let verify = !self.no_verify && self.target_msisdn.is_none_or(ours);
-        let method = if self.upload_bytes > 0 {
-            http::Method::POST
-        } else {
-            http::Method::GET
-        };
-        Some(CallPlan {
-            ingress: self.ingress,
-            domain: self.domain.clone(),
+    /// The flags of callers as the table that a scenario has for them.
+    fn requests(&self) -> Option<RequestsTable> {
+        if self.requests_per_second.is_none() && self.concurrency.is_none() {
+            return None;
+        }
+        let target = self.target_msisdn;
+        let method = self.method.as_ref();
+        Some(RequestsTable {
+            per_second: self.requests_per_second,
+            concurrency: self.concurrency,
+            targets: target.map_or("uniform".into(), |one| one.digits().to_string()),
+            methods: method
+                .map(|method| (method.to_string(), 1))
+                .into_iter()
+                .collect(),
+            upload_bytes: Size::Fixed(self.upload_bytes),
+            keep_alive: !self.close,
             host_form: self.host_form,
             path: self.path.clone(),
-            method: self.method.clone().unwrap_or(method),
-            upload_bytes: self.upload_bytes,
-            pace,
+            timeout_s: self.request_timeout.as_secs_f64(),
+            in_flight_max: self.in_flight,
+            verify: !self.no_verify,
+            ..RequestsTable::default()
+        })
+    }
+
+    fn call_plan(&self) -> Result<Option<CallPlan>, Usage> {
+        let setting = CallSetting {
+            ingress: self.ingress,
+            domain: self.domain.clone(),
             duration: self.hold,
-            keep_alive: !self.close,
-            timeout: self.request_timeout,
-            verify_bytes: verify.then_some(self.body_bytes),
-            target: self.target_msisdn,
+            first: self.first_msisdn,
+            handsets: self.handsets,
+            answer_bytes: self.body_bytes,
+            descriptors_max: descriptors_max(),
+        };
+        let plan = self.requests().map(|table| table.plan(&setting));
+        plan.transpose().map_err(|wrong| {
+            let wrong = wrong.iter().map(|wrong| format!("{}: {}", wrong.key, wrong.why));
+            Usage::Requests(wrong.collect::<Vec<_>>().join("; "))
         })
     }
 

@@ -1,15 +1,13 @@
 //! A fleet: the handsets of one thread, on one ring. It opens, times and closes their connections.
 //!
 //! [`Fleet`] is generic over its ring and takes the time as an argument, so that a simulated ring runs the same
-//! code; [`Fleet::run`] adds the clock and the shared state. What it says on signaling connections stands in
-//! `signaling`, what it does on data channels in `channels`.
+//! code; [`Fleet::run`] adds the clock and the shared state. What it is told to do stands in `orders`, what it says on
+//! signaling connections in `signaling`, what it does on data channels in `channels`.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use everline_protocol::{Backoff, HandsetOutput, Millis, Wheel};
@@ -20,6 +18,7 @@ use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 use crate::address::{HANDSETS_PER_SOURCE, Sources, Targets};
 use crate::books::{FleetBooks, histogram};
 use crate::channels::{Channel, Wanted};
+use crate::orders::{Desk, Duty, Leave};
 use crate::roster::Roster;
 use crate::signaling::Link;
 use crate::tokens::Mint;
@@ -27,8 +26,6 @@ use crate::tokens::Mint;
 /// Data channels leave from this many addresses of their own in each fleet: they come and go, and a closed one
 /// keeps its port for a while.
 pub const DATA_SOURCES: u32 = 16;
-/// Connections ended in one turn when the run ends, so that the ring keeps turning meanwhile.
-const LEAVE_STRIDE: usize = 256;
 /// How long the end of the run may take.
 const LEAVE_LIMIT_US: u64 = 60_000_000;
 const PUBLISH_EVERY: Duration = Duration::from_millis(100);
@@ -64,15 +61,6 @@ pub struct FleetPlan {
     pub leave: Leave,
 }
 
-/// How handsets leave at the end of the run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Leave {
-    /// With BYE.
-    Bye,
-    /// By closing the connection without a word.
-    Drop,
-}
-
 /// One fleet's part of the run.
 #[derive(Debug, Clone, Copy)]
 pub struct Share {
@@ -82,58 +70,8 @@ pub struct Share {
     pub first: u32,
     /// How many handsets it has.
     pub handsets: u32,
-    /// Registrations begun each second; `None`: as fast as they go.
-    pub per_second: Option<f64>,
     /// Registrations under way at one time.
     pub connecting_max: u32,
-}
-
-/// What the run tells its fleets, and they tell it.
-#[derive(Debug, Default)]
-pub struct Desk {
-    phase: AtomicU8,
-    books: Mutex<FleetBooks>,
-}
-
-/// What a fleet is to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
-    /// Register, stay, answer.
-    Running,
-    /// Leave in order.
-    Leaving,
-    /// Stop at once.
-    Stopping,
-}
-
-impl Desk {
-    /// Tells the fleet; its ring must be woken to hear it at once.
-    pub fn order(&self, phase: Phase) {
-        self.phase.store(phase as u8, Ordering::Relaxed);
-    }
-
-    /// The books as of a moment ago.
-    pub fn books(&self) -> FleetBooks {
-        self.books
-            .lock()
-            .expect("no holder of this lock panics")
-            .clone()
-    }
-
-    fn phase(&self) -> Phase {
-        match self.phase.load(Ordering::Relaxed) {
-            0 => Phase::Running,
-            1 => Phase::Leaving,
-            _ => Phase::Stopping,
-        }
-    }
-
-    fn publish(&self, books: &FleetBooks) {
-        self.books
-            .lock()
-            .expect("no holder of this lock panics")
-            .clone_from(books);
-    }
 }
 
 /// What remains of a fleet.
@@ -155,6 +93,15 @@ pub(crate) struct Phone {
     pub(crate) backoff: Backoff,
     /// Its first attempt has ended.
     pub(crate) settled: bool,
+    pub(crate) away: AwayBy,
+}
+
+/// What keeps a handset away, if it is dropped on purpose and not registered since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AwayBy {
+    Nothing,
+    Storm,
+    Churn,
 }
 
 /// What a slot of the ring's table is used for.
@@ -192,14 +139,14 @@ pub struct Fleet<S: Sockets> {
     pub(crate) epoch_unix_s: u64,
     pub(crate) data_source: u32,
     pub(crate) leaving: bool,
-    started: u32,
-    left_slots: usize,
-    left_since_us: u64,
+    pub(crate) duty: Duty,
+    /// Handsets that have begun to register, the first so many.
+    pub(crate) started: u32,
     due: Vec<u32>,
 }
 
 impl<S: Sockets> Fleet<S> {
-    /// A fleet that has connected nobody yet. `seed` drives its back-offs.
+    /// A fleet that waits for its first order. `seed` drives its back-offs, and whom churn picks.
     pub fn new(
         sockets: S,
         plan: Arc<FleetPlan>,
@@ -215,6 +162,7 @@ impl<S: Sockets> Fleet<S> {
             next: NONE,
             backoff: Backoff::default(),
             settled: false,
+            away: AwayBy::Nothing,
         };
         Self {
             phones: vec![phone; share.handsets as usize],
@@ -236,24 +184,21 @@ impl<S: Sockets> Fleet<S> {
             epoch_unix_s,
             data_source: 0,
             leaving: false,
+            duty: Duty::default(),
             started: 0,
-            left_slots: 0,
-            left_since_us: 0,
             due: Vec::new(),
         }
     }
 
-    /// Runs until told to leave or stop. Fails only if the ring does.
+    /// Runs until it has left or is told to stop. Fails only if the ring does.
     pub fn run(mut self, epoch: Instant, desk: &Desk) -> io::Result<FleetEnd> {
         let mut events = Vec::new();
         let (mut published_us, mut news) = (0, true);
         loop {
+            desk.take().into_iter().for_each(|order| self.obey(order));
             self.step(since(epoch));
-            match desk.phase() {
-                Phase::Running => {}
-                Phase::Leaving if self.is_gone() => break,
-                Phase::Leaving => self.leave(),
-                Phase::Stopping => break,
+            if self.is_gone() {
+                break;
             }
             // Books with news in them are not kept back for longer than the reader's own interval.
             let limit = if news { PUBLISH_EVERY } else { TURN_MAX };
@@ -271,7 +216,7 @@ impl<S: Sockets> Fleet<S> {
         })
     }
 
-    /// Does what is due at `now_us`: timers, data channels, registrations.
+    /// Does what is due at `now_us`: timers, orders, data channels, registrations.
     ///
     /// Connections are opened here and nowhere else. A connect that failed has freed its slot before its event is
     /// read: opened while a turn's events are read, a connection could take the slot of one that is yet to be buried.
@@ -286,6 +231,7 @@ impl<S: Sockets> Fleet<S> {
             }
         }
         self.due = due;
+        self.carry_out();
         if !self.leaving {
             self.open_wanted();
             self.register_some();
@@ -311,13 +257,13 @@ impl<S: Sockets> Fleet<S> {
 
     /// How long the ring may sleep before [`Fleet::step`] has something to do.
     pub fn wait(&self) -> Duration {
-        if self.leaving && self.left_slots < self.conns.len() {
-            return Duration::ZERO;
-        }
         let timer_us = self.wheel.next().map(|at| at.0 * 1000);
-        let ramp_us = (self.may_connect() && self.started < self.share.handsets)
-            .then(|| self.ramp_due_us(self.started));
-        let next_us = timer_us.into_iter().chain(ramp_us).min();
+        let ramp_us = self.ramp_due_us().filter(|_| self.may_connect());
+        let next_us = timer_us
+            .into_iter()
+            .chain(ramp_us)
+            .chain(self.duty_due_us())
+            .min();
         next_us.map_or(Duration::MAX, |at| {
             Duration::from_micros(at.saturating_sub(self.now_us))
         })
@@ -359,31 +305,31 @@ impl<S: Sockets> Fleet<S> {
         }
     }
 
-    /// Ends some more of the connections, in order.
-    pub fn leave(&mut self) {
-        if !self.leaving {
-            self.leaving = true;
-            self.left_since_us = self.now_us;
-            self.ready.clear();
-            self.drop_wanted();
-            (0..self.share.handsets).for_each(|phone| self.wheel.cancel(phone));
-        }
-        let to = (self.left_slots + LEAVE_STRIDE).min(self.conns.len());
-        for slot in self.left_slots..to {
-            match self.conns[slot] {
-                Conn::Signaling(_) => self.leave_link(slot as u32),
-                Conn::Data(_) => self.leave_channel(slot as u32),
-                Conn::Free => {}
-            }
-        }
-        self.left_slots = to;
+    /// Whether the fleet has done with everything: told to stop, or to leave and every connection has ended and been
+    /// closed, or that has taken too long.
+    pub fn is_gone(&self) -> bool {
+        let Some((since_us, all_told)) = self.duty.leaving() else {
+            return self.duty.stopped;
+        };
+        let closed = all_told && self.sockets.free() == self.sockets.slots();
+        closed || self.duty.stopped || self.now_us > since_us + LEAVE_LIMIT_US
     }
 
-    /// Whether every connection has ended and been closed, or that has taken too long.
-    pub fn is_gone(&self) -> bool {
-        let closed =
-            self.left_slots == self.conns.len() && self.sockets.free() == self.sockets.slots();
-        self.leaving && (closed || self.now_us > self.left_since_us + LEAVE_LIMIT_US)
+    /// From now on nobody comes back, and no data channel is opened.
+    pub(crate) fn forget_plans(&mut self) {
+        self.leaving = true;
+        self.ready.clear();
+        self.drop_wanted();
+        (0..self.share.handsets).for_each(|phone| self.wheel.cancel(phone));
+    }
+
+    /// Handset `phone` dials again after `wait`.
+    pub(crate) fn dial_after(&mut self, phone: u32, wait: Millis) {
+        if wait == Millis(0) {
+            self.ready.push_back((phone, self.now_us));
+        } else {
+            self.wheel.set(phone, self.now() + wait);
+        }
     }
 
     /// The books as they stand.
@@ -462,21 +408,12 @@ impl<S: Sockets> Fleet<S> {
             };
             self.open_link(phone, due_us);
         }
-        while self.may_connect() && self.started < self.share.handsets {
-            let due_us = self.ramp_due_us(self.started);
-            if due_us > self.now_us {
-                break;
-            }
+        while let Some(due_us) = self.ramp_due_us().filter(|due_us| *due_us <= self.now_us)
+            && self.may_connect()
+        {
             self.started += 1;
             self.open_link(self.started - 1, due_us);
         }
-    }
-
-    /// When the registration of handset `phone` is due; one that nobody timed is due when there is room for it.
-    fn ramp_due_us(&self, phone: u32) -> u64 {
-        self.share
-            .per_second
-            .map_or(self.now_us, |rate| (f64::from(phone) * 1e6 / rate) as u64)
     }
 }
 

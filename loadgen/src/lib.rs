@@ -7,22 +7,27 @@
 //! | [`cli`] | the command line, and the one check of it |
 //! | [`scenario`] | what a run is to do, phase by phase: the files, and the one check of them |
 //! | [`run`] | the phases of a run: ramp, hold, finish |
-//! | [`fleet`] | the handsets of one thread on one ring; what they say is in `signaling` and `channels` |
+//! | [`fleet`] | the handsets of one thread on one ring; what they are told to do is in [`orders`], what they say in `signaling` and `channels` |
 //! | [`rogue`] | handsets that misbehave, beside the honest ones |
 //! | [`caller`] | the callers; one HTTP exchange of theirs is in `exchange` and `upload` |
+//! | [`answer`] | what handsets answer, and how callers verify it |
 //! | [`progress`], [`report`], [`table`] | what the tester sees while it runs, and at the end |
-//! | [`address`], [`tokens`], [`roster`], [`http`], [`books`], [`machine`], `pipe` | what those use |
+//! | [`thresholds`] | what a run must reach |
+//! | [`address`], [`tokens`], [`roster`], [`http`], [`filling`], [`books`], [`machine`], `pipe` | what those use |
 #![forbid(unsafe_code)]
 
 pub mod address;
+pub mod answer;
 pub mod books;
 pub mod caller;
 mod channels;
 pub mod cli;
 mod exchange;
+pub mod filling;
 pub mod fleet;
 pub mod http;
 pub mod machine;
+pub mod orders;
 mod pipe;
 pub mod progress;
 pub mod report;
@@ -32,5 +37,6 @@ pub mod run;
 pub mod scenario;
 mod signaling;
 pub mod table;
+pub mod thresholds;
 pub mod tokens;
 mod upload;

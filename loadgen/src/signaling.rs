@@ -3,12 +3,14 @@
 //! The protocol itself is `everline_protocol::Handset`; here is who connects when, and what is counted.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use everline_protocol::{ErrorCode, Handset, HandsetEvent, Identity, Millis};
 use everline_uring::{Errno, Lease, Sockets};
 
 use crate::books::errno_name;
-use crate::fleet::{Conn, Fleet, Leave};
+use crate::fleet::{AwayBy, Conn, Fleet};
+use crate::orders::{Leave, Return};
 use crate::pipe::{Pipe, Sent};
 
 const NONE: u32 = u32::MAX;
@@ -28,8 +30,8 @@ pub(crate) struct Link {
     due_us: u64,
     /// CONNREGISTERED came; the books count it as open.
     live: bool,
-    /// It ends as soon as BYE has gone out.
-    leaving: bool,
+    /// It ends for this as soon as BYE has gone out.
+    leaving: Option<Purpose>,
     /// Nothing can be sent any more: the next receive tells why.
     broken: bool,
 }
@@ -38,7 +40,18 @@ pub(crate) struct Link {
 enum End {
     Lost(Cow<'static, str>, Option<u32>),
     Moved,
-    Left,
+    Left(Purpose),
+}
+
+/// Why a handset is made to leave.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Purpose {
+    /// The run ends.
+    Finish,
+    /// Everybody is dropped, and comes back so.
+    Storm(Return),
+    /// Its turn has come; it stays away for so long.
+    Churn(Duration),
 }
 
 impl<S: Sockets> Fleet<S> {
@@ -65,7 +78,7 @@ impl<S: Sockets> Fleet<S> {
             &mut state.next
         };
         *slot = key.slot;
-        let (live, leaving, broken) = (false, false, false);
+        let (live, leaving, broken) = (false, None, false);
         let link = Link {
             pipe: Pipe::new(key),
             handset: None,
@@ -149,13 +162,16 @@ impl<S: Sockets> Fleet<S> {
         let Conn::Signaling(link) = &mut self.conns[slot as usize] else {
             return;
         };
-        match link.pipe.sent(result, &mut self.sockets) {
-            Sent::More => {}
-            Sent::Drained if link.leaving => self.end_link(slot, End::Left),
-            Sent::Drained => {}
-            Sent::Broken(_) if link.leaving => self.end_link(slot, End::Left),
+        match (
+            link.pipe.sent(result, &mut self.sockets),
+            link.leaving,
+        ) {
+            (Sent::More, _) | (Sent::Drained, None) => {}
+            (Sent::Drained | Sent::Broken(_), Some(purpose)) => {
+                self.end_link(slot, End::Left(purpose));
+            }
             // The gateway's last word may stand unread in the socket, and it says more than this error does.
-            Sent::Broken(_) => {
+            (Sent::Broken(_), None) => {
                 link.broken = true;
                 link.pipe.receive(&mut self.sockets);
             }
@@ -189,19 +205,32 @@ impl<S: Sockets> Fleet<S> {
         }
     }
 
-    pub(crate) fn leave_link(&mut self, slot: u32) {
+    /// The link of the registered handset `phone`, unless it is leaving already.
+    pub(crate) fn live_slot(&self, phone: u32) -> Option<u32> {
+        let slot = self.phones.get(phone as usize)?.current;
+        match self.conns.get(slot as usize)? {
+            Conn::Signaling(link) if link.live && link.leaving.is_none() => Some(slot),
+            _ => None,
+        }
+    }
+
+    /// Ends the link of `slot`, with a BYE first if it is to leave like that and can.
+    pub(crate) fn leave_link(&mut self, slot: u32, purpose: Purpose, how: Leave) {
         let Conn::Signaling(link) = &mut self.conns[slot as usize] else {
             return;
         };
+        if link.leaving.is_some() {
+            return; // Its BYE is on its way.
+        }
         match &mut link.handset {
-            Some(handset) if link.live && self.plan.leave == Leave::Bye && !link.broken => {
+            Some(handset) if link.live && how == Leave::Bye && !link.broken => {
                 handset.bye(&mut self.out);
-                link.leaving = true;
-                link.pipe.push(&self.out.wire, 0, &mut self.sockets);
+                link.leaving = Some(purpose);
+                link.pipe.push(&self.out.wire, &mut self.sockets);
                 self.out.wire.clear();
                 self.out.events.clear();
             }
-            _ => self.end_link(slot, End::Left),
+            _ => self.end_link(slot, End::Left(purpose)),
         }
     }
 
@@ -211,7 +240,7 @@ impl<S: Sockets> Fleet<S> {
             return;
         };
         if !self.out.wire.is_empty() {
-            link.pipe.push(&self.out.wire, 0, &mut self.sockets);
+            link.pipe.push(&self.out.wire, &mut self.sockets);
             self.out.wire.clear();
         }
         let deadline = link.handset.as_ref().and_then(Handset::deadline);
@@ -290,6 +319,14 @@ impl<S: Sockets> Fleet<S> {
             self.books.settled += 1;
             self.books.settled_us = self.now_us;
         }
+        match std::mem::replace(&mut phone.away, AwayBy::Nothing) {
+            AwayBy::Nothing => {}
+            AwayBy::Churn => self.books.away.churn -= 1,
+            AwayBy::Storm => {
+                self.books.away.storm -= 1;
+                self.books.back_us = self.now_us;
+            }
+        }
         let old = phone.current;
         if phone.next == slot {
             self.end_link(old, End::Moved);
@@ -308,45 +345,27 @@ impl<S: Sockets> Fleet<S> {
         self.cancel_slot_timer(slot);
         // After a connect that failed the key is stale, and this does nothing.
         self.sockets.close(link.pipe.key);
-        let gone = self.leaving || link.leaving;
-        let books = &mut self.books;
         if link.live {
-            books.open -= 1;
+            self.books.open -= 1;
         } else {
-            books.connecting -= 1;
+            self.books.connecting -= 1;
         }
-        let retry_after_s = match end {
-            End::Left => None,
-            End::Lost(..) if link.leaving => None,
+        // What goes wrong while a BYE goes out changes nothing for a handset that leaves anyway.
+        match link.leaving.map_or(end, End::Left) {
+            End::Moved if link.live => self.books.moved += 1,
+            End::Moved => self.books.not_registered.count("superseded"),
+            End::Left(purpose) => return self.after_leaving(&link, slot, purpose),
             End::Lost(cause, retry_after_s) => {
+                let books = &mut self.books;
                 if link.live {
                     &mut books.lost
                 } else {
                     &mut books.not_registered
                 }
                 .count(cause);
-                Some(retry_after_s)
-            }
-            End::Moved if link.live => {
-                books.moved += 1;
-                self.drop_from_phone(&link, slot);
-                return;
-            }
-            End::Moved => {
-                books.not_registered.count("superseded");
-                self.drop_from_phone(&link, slot);
-                return;
-            }
-        };
-        match retry_after_s {
-            None if link.live => self.books.left += 1,
-            None => self.books.abandoned += 1,
-            Some(retry_after_s) => {
-                let moving = self.phones[link.phone as usize].next != NONE;
-                if self.plan.reconnect
-                    && !gone
-                    && !(moving && self.phones[link.phone as usize].current == slot)
-                {
+                let phone = &self.phones[link.phone as usize];
+                let moving = phone.next != NONE && phone.current == slot;
+                if self.plan.reconnect && !self.leaving && !moving {
                     let random = self.fresh_random();
                     let wait = self.phones[link.phone as usize]
                         .backoff
@@ -356,6 +375,31 @@ impl<S: Sockets> Fleet<S> {
             }
         }
         self.drop_from_phone(&link, slot);
+    }
+
+    /// Books a link that we ended ourselves; its handset comes back unless the run is over.
+    fn after_leaving(&mut self, link: &Link, slot: u32, purpose: Purpose) {
+        self.drop_from_phone(link, slot);
+        let (kind, away) = match purpose {
+            Purpose::Finish if link.live => return self.books.left += 1,
+            Purpose::Finish => return self.books.abandoned += 1,
+            Purpose::Storm(_) => ("storm", AwayBy::Storm),
+            Purpose::Churn(_) => ("churn", AwayBy::Churn),
+        };
+        self.books.dropped.count(kind);
+        let phone = &mut self.phones[link.phone as usize];
+        if phone.away == AwayBy::Nothing {
+            phone.away = away;
+            match away {
+                AwayBy::Storm => self.books.away.storm += 1,
+                _ => self.books.away.churn += 1,
+            }
+        }
+        // One that was on the move is on its way back already.
+        let gone = phone.current == NONE;
+        if let Some(wait) = self.away_for(purpose, link.phone).filter(|_| gone) {
+            self.dial_after(link.phone, wait);
+        }
     }
 
     /// Forgets `slot` in its handset; one that it was moving to takes its place.

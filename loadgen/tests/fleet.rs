@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use everline_loadgen::address::Targets;
-use everline_loadgen::books::FleetBooks;
-use everline_loadgen::fleet::{Fleet, FleetPlan, Leave, Share};
+use everline_loadgen::books::{Away, FleetBooks};
+use everline_loadgen::fleet::{Fleet, FleetPlan, Share};
+use everline_loadgen::orders::{Churn, Leave, Order, Ramp, Return, Storm};
 use everline_loadgen::roster::Roster;
 use everline_loadgen::tokens::Mint;
 use everline_protocol::{
@@ -83,7 +84,6 @@ impl Case {
             fleet: 0,
             first: 0,
             handsets: HANDSETS,
-            per_second: None,
             connecting_max: 5,
         };
         let first = Msisdn::from_u64(34_700_000_000).unwrap();
@@ -95,16 +95,21 @@ impl Case {
             grace_max: Millis(30_000),
         };
         let (sessions, channels) = (BTreeMap::new(), BTreeMap::new());
+        let mut fleet = Fleet::new(
+            ring,
+            Arc::new(plan),
+            share,
+            mint,
+            roster.clone(),
+            1_800_000_000,
+            seed,
+        );
+        fleet.obey(Order::Ramp(Ramp {
+            handsets: HANDSETS,
+            per_second: None,
+        }));
         Self {
-            fleet: Fleet::new(
-                ring,
-                Arc::new(plan),
-                share,
-                mint,
-                roster.clone(),
-                1_800_000_000,
-                seed,
-            ),
+            fleet,
             gateway: Gateway {
                 net,
                 rules,
@@ -152,8 +157,8 @@ impl Case {
     }
 
     fn leave(mut self) -> FleetBooks {
+        self.fleet.obey(Order::Leave);
         for _ in 0..20_000 {
-            self.fleet.leave();
             if self.fleet.is_gone() {
                 let books = self.fleet.books().clone();
                 assert_eq!(
@@ -343,6 +348,7 @@ fn the_books_balance_whatever_goes_wrong() {
     }
 }
 
+/// A gateway at its worst, and a scenario that drops handsets on purpose meanwhile.
 fn storm(seed: u64) {
     let mut random = SmallRng::seed_from_u64(seed ^ 0xE5E5);
     let faults = [Faults::NONE, Faults::all(0.05), Faults::all(0.2)];
@@ -357,17 +363,40 @@ fn storm(seed: u64) {
         (seed % 3) as u32,
         slots,
     );
-    for _ in 0..4000 {
+    case.fleet.obey(Order::Churn(Some(Churn {
+        percent_per_minute: 1000.0,
+        gone: Duration::from_secs(seed % 4),
+        leave: if seed.is_multiple_of(5) {
+            Leave::Drop
+        } else {
+            Leave::Bye
+        },
+    })));
+    for step in 0..4000 {
         let books = case.step();
         assert!(books.registered <= case.gateway.registered);
+        if step == 1500 {
+            case.fleet.obey(Order::Storm(Storm {
+                over: Duration::from_secs(seed % 3),
+                back: if seed.is_multiple_of(2) {
+                    Return::AtOnce
+                } else {
+                    Return::BackOff
+                },
+            }));
+        }
         if random.random_ratio(1, 8) {
             case.gateway.disturb(&mut random);
         }
     }
+    case.fleet.obey(Order::Churn(None));
     let calm = case.until("all are back after the storm", |books, gateway| {
         books.open == u64::from(HANDSETS) && books.connecting == 0 && gateway.channels.is_empty()
     });
     assert_eq!(calm.settled, u64::from(HANDSETS));
+    assert_eq!(calm.storms, 1);
+    assert_eq!(calm.away, Away::default());
+    assert!(calm.dropped.of("storm") > 0 && calm.dropped.of("churn") > 0);
     assert!(
         calm.registered > u64::from(HANDSETS) && calm.lost.total() > 0 && calm.channels.served > 0,
         "{calm:?}"
@@ -422,4 +451,76 @@ fn a_silent_gateway_is_a_loss_of_its_own_kind() {
         books.lost.total() >= u64::from(HANDSETS)
     });
     assert_eq!(books.lost.of("silent"), u64::from(HANDSETS));
+}
+
+#[test]
+fn a_storm_drops_everybody_and_is_over_when_the_last_is_back() {
+    for (seed, back) in [(1, Return::AtOnce), (2, Return::BackOff)] {
+        let mut case = Case::new(seed, Faults::NONE, 0, 64);
+        case.until("all are registered", |books, _| {
+            books.open == u64::from(HANDSETS)
+        });
+        let begun_us = case.now_us;
+        let over = Duration::from_secs(2);
+        case.fleet.obey(Order::Storm(Storm { over, back }));
+        let half = case.until("half are dropped", |books, _| {
+            books.dropped.of("storm") >= u64::from(HANDSETS) / 2
+        });
+        assert_eq!((half.storms, half.lost.total()), (0, 0));
+        assert!(case.now_us >= begun_us + 800_000, "evenly, not at once");
+        let books = case.until("all are back", |books, _| {
+            books.storms == 1 && books.away.storm == 0
+        });
+        assert_eq!(books.open, u64::from(HANDSETS));
+        assert_eq!(books.dropped.of("storm"), u64::from(HANDSETS));
+        assert_eq!(books.lost.total(), 0);
+        assert!(books.back_us > begun_us && books.back_us <= case.now_us);
+    }
+}
+
+#[test]
+fn churn_takes_its_share_and_gives_it_back() {
+    let mut case = Case::new(4, Faults::NONE, 0, 64);
+    case.until("all are registered", |books, _| {
+        books.open == u64::from(HANDSETS)
+    });
+    case.fleet.obey(Order::Churn(Some(Churn {
+        percent_per_minute: 200.0,
+        gone: Duration::from_secs(1),
+        leave: Leave::Bye,
+    })));
+    for _ in 0..60_000_000 / STEP_US {
+        case.step();
+    }
+    // Two departures of each in a minute; the last one may still be saying BYE.
+    let dropped = case.fleet.books().dropped.of("churn");
+    assert!((23..=24).contains(&dropped), "{dropped}");
+    case.fleet.obey(Order::Churn(None));
+    let books = case.until("all are back", |books, _| {
+        books.open == u64::from(HANDSETS) && books.away == Away::default()
+    });
+    assert_eq!((books.dropped.total(), books.lost.total()), (24, 0));
+}
+
+#[test]
+fn a_ramp_registers_as_many_as_it_says_and_the_next_one_the_rest() {
+    let mut case = Case::new(5, Faults::NONE, 0, 64);
+    let ramp = |handsets, per_second| {
+        Order::Ramp(Ramp {
+            handsets,
+            per_second,
+        })
+    };
+    case.fleet.obey(ramp(5, None));
+    case.until("five have tried", |books, _| books.settled == 5);
+    for _ in 0..500 {
+        assert_eq!(case.step().settled, 5);
+    }
+    let begun_us = case.now_us;
+    case.fleet.obey(ramp(HANDSETS, Some(2.0)));
+    let books = case.until("all have tried", |books, _| {
+        books.settled == u64::from(HANDSETS)
+    });
+    let took_us = books.settled_us - begun_us;
+    assert!((3_000_000..3_500_000).contains(&took_us), "{took_us}");
 }
