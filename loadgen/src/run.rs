@@ -344,6 +344,8 @@ impl Run {
         }
         Report::new(Material {
             scenario: None,
+            thresholds: Vec::new(),
+            rogues: None,
             started_unix_s: self.started_unix_s,
             command: self.command,
             handsets: self.handsets,

@@ -2,11 +2,14 @@
 
 use super::material::Material;
 use crate::books::{CallerBooks, Tally};
+use crate::rogue::RogueBooks;
 
 /// What kept the run from doing what it was told, or does not add up: such a run says nothing, whatever its figures.
 pub(super) fn faults(material: &Material) -> Vec<String> {
     let calls = material.calls.as_ref().and_then(CallerBooks::imbalance);
-    let sums = material.fleet.imbalance().into_iter().chain(calls);
+    let rogues = material.rogues.as_ref().and_then(RogueBooks::imbalance);
+    let sums = material.fleet.imbalance().into_iter();
+    let sums = sums.chain(calls).chain(rogues);
     let sums = sums.map(|sum| format!("the books do not balance: {sum}"));
     material.faults.iter().cloned().chain(sums).collect()
 }
@@ -53,10 +56,24 @@ pub(super) fn findings(material: &Material) -> Vec<String> {
         );
         note(calls.failed.total(), "requests failed", &calls.failed);
     }
+    for (kind, books) in material.rogues.iter().flat_map(|books| &books.kinds) {
+        note(
+            books.otherwise.total(),
+            &format!("misdeeds of kind {kind} were met otherwise than they must be"),
+            &books.otherwise,
+        );
+    }
+    if let Some(books) = &material.rogues {
+        note(
+            books.requests_otherwise(),
+            "requests to handsets that misbehave ended otherwise than they must",
+            &books.requests.answered,
+        );
+    }
     let wanted = material.handsets;
     for (open, when) in [
         (material.open_max, "at one time"),
-        (material.open_before_finish(), "before the finish"),
+        (material.settled_before_finish(), "before the finish"),
     ] {
         if open < wanted {
             findings.push(format!(

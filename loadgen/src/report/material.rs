@@ -5,12 +5,16 @@ use hdrhistogram::Histogram;
 use super::seconds::Second;
 use crate::books::{CallerBooks, FleetBooks};
 use crate::machine::ProcessSample;
+use crate::rogue::RogueBooks;
+use crate::thresholds::Threshold;
 
 /// Everything that a report is made of.
 #[derive(Debug)]
 pub struct Material {
     /// Name of the scenario; `None`: the command line said what to do.
     pub scenario: Option<String>,
+    /// What the run is to reach; none: nothing may be lost, refused or fail.
+    pub thresholds: Vec<Threshold>,
     /// Seconds since 1970 at the start.
     pub started_unix_s: u64,
     /// Masked command line.
@@ -23,6 +27,8 @@ pub struct Material {
     pub register_latency: Histogram<u64>,
     /// The callers' books, those of all phases together.
     pub calls: Option<CallerBooks>,
+    /// The books of the handsets that misbehave, if some do.
+    pub rogues: Option<RogueBooks>,
     /// In the order in which they were passed through, the finish included.
     pub phases: Vec<PhaseMaterial>,
     /// Most sessions at one time.
@@ -66,8 +72,18 @@ pub struct Border {
 impl Material {
     /// Sessions when the last phase before the finish ended.
     pub(super) fn open_before_finish(&self) -> u64 {
+        self.before_finish().map_or(0, |fleet| fleet.open)
+    }
+
+    /// The same, and those handsets that the scenario kept away just then.
+    pub(super) fn settled_before_finish(&self) -> u64 {
+        self.before_finish()
+            .map_or(0, |fleet| fleet.open + fleet.away.storm + fleet.away.churn)
+    }
+
+    fn before_finish(&self) -> Option<&FleetBooks> {
         let last = self.phases.iter().rfind(|phase| phase.kind != "finish");
-        last.map_or(0, |phase| phase.to.fleet.open)
+        last.map(|phase| &phase.to.fleet)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The report of a run: what was asked, what happened, and whether the books balance. Its JSON form is described
 //! field by field in `docs/loadgen-report.md`, and a test holds the two against each other.
 //!
-//! [`material`] is what a run hands over, [`seconds`] its course, [`phase`] one phase of it.
+//! [`material`] is what a run hands over, [`seconds`] its course, [`phase`] one phase of it; [`figures`] have names.
 
 use std::collections::BTreeMap;
 
@@ -10,28 +10,35 @@ use serde::{Deserialize, Serialize};
 
 use crate::books::{CallerBooks, FleetBooks, Tally};
 use crate::machine::{Build, Machine, ProcessSample};
+use crate::thresholds::Verdict;
 
+pub mod figures;
 mod findings;
 pub mod material;
 pub mod phase;
+mod rogues;
 pub mod seconds;
 
 pub use material::{Border, Material, PhaseMaterial};
 pub use phase::{PhaseReport, PhaseRequests};
+pub use rogues::{Misdeeds, Rogues};
 pub use seconds::{Look, Second, Seconds};
 
 use phase::used_s;
 
 /// Version of the JSON form; a field that changes its meaning or goes away raises it.
 pub const SCHEMA: u32 = 2;
+const STEPS_PER_HALVING: u32 = 4;
 
 /// The whole report.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Report {
     /// [`SCHEMA`].
     pub schema: u32,
-    /// The run did what it was told, and all was well.
+    /// The run did what it was told, and met its thresholds; without any, nothing was lost, refused or failed.
     pub ok: bool,
+    /// What the run was to reach, and whether it did.
+    pub thresholds: Vec<Verdict>,
     /// What kept the run from doing what it was told, or does not add up, a sentence each.
     pub faults: Vec<String>,
     /// What was lost, refused or failed, a sentence each.
@@ -56,6 +63,8 @@ pub struct Report {
     pub channels: Channels,
     /// What became of every request; absent if there were no callers.
     pub requests: Option<Requests>,
+    /// What became of every misdeed; absent if no handset misbehaved.
+    pub rogues: Option<Rogues>,
     /// The gateway's process, if it was named.
     pub gateway: Option<ProcessReport>,
     /// This process.
@@ -87,6 +96,8 @@ pub struct Registrations {
     pub connecting: u64,
     /// From when a registration was due to CONNREGISTERED.
     pub latency_us: Percentiles,
+    /// The same in full.
+    pub latency_course: Vec<Step>,
 }
 
 /// What became of every session: registered = open + left + dropped + moved + lost.
@@ -167,6 +178,32 @@ pub struct Requests {
     pub service_us: Percentiles,
     /// All other outcomes, from when the request was due.
     pub latency_failed_us: Percentiles,
+    /// `latency_us` in full.
+    pub latency_course: Vec<Step>,
+    /// `service_us` in full.
+    pub service_course: Vec<Step>,
+}
+
+impl Requests {
+    /// Requests that were not sent, failed or answered otherwise than 2xx.
+    pub fn bad(&self) -> u64 {
+        let good = |status: &str| status.starts_with('2');
+        let otherwise = self.answered.iter().filter(|(status, _)| !good(status));
+        let kinds = otherwise.map(|(_, times)| times);
+        kinds
+            .chain(self.not_sent.values())
+            .chain(self.failed.values())
+            .sum()
+    }
+}
+
+/// A point of a distribution.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// So many of all, 1 is all of them, …
+    pub share: f64,
+    /// … took at most this, microseconds.
+    pub us: u64,
 }
 
 /// What a process used.
@@ -238,9 +275,11 @@ impl Report {
             .phases
             .iter()
             .any(|phase| phase.from.gateway.is_some());
-        Self {
+        let thresholds = material.thresholds.clone();
+        let mut report = Self {
             schema: SCHEMA,
-            ok: findings.is_empty() && faults.is_empty(),
+            ok: false,
+            thresholds: Vec::new(),
             faults,
             findings,
             scenario: material.scenario.clone(),
@@ -255,6 +294,7 @@ impl Report {
                 .calls
                 .as_ref()
                 .map(|calls| requests(calls, &phases)),
+            rogues: material.rogues.as_ref().map(Rogues::new),
             gateway: has_gateway.then(|| {
                 process(
                     &material,
@@ -269,7 +309,23 @@ impl Report {
             ),
             phases,
             seconds: material.seconds,
-        }
+        };
+        report.thresholds = thresholds
+            .iter()
+            .map(|threshold| threshold.judge(&report))
+            .collect();
+        report.ok = report.faults.is_empty()
+            && if report.thresholds.is_empty() {
+                report.findings.is_empty()
+            } else {
+                report.thresholds.iter().all(|verdict| verdict.met)
+            };
+        report
+    }
+
+    /// How many thresholds were met.
+    pub fn met(&self) -> usize {
+        self.thresholds.iter().filter(|verdict| verdict.met).count()
     }
 
     /// The report as JSON.
@@ -300,6 +356,7 @@ fn registrations(material: &Material, phases: &[PhaseReport]) -> Registrations {
         abandoned: fleet.abandoned,
         connecting: fleet.connecting,
         latency_us: Percentiles::of(&material.register_latency),
+        latency_course: course(&material.register_latency),
     }
 }
 
@@ -392,7 +449,20 @@ fn requests(books: &CallerBooks, phases: &[PhaseReport]) -> Requests {
         latency_us: Percentiles::of(&books.latency),
         service_us: Percentiles::of(&books.service),
         latency_failed_us: Percentiles::of(&books.latency_failed),
+        latency_course: course(&books.latency),
+        service_course: course(&books.service),
     }
+}
+
+/// A distribution in so many steps for each halving of what is left: the slowest few are told apart best.
+fn course(histogram: &Histogram<u64>) -> Vec<Step> {
+    histogram
+        .iter_quantiles(STEPS_PER_HALVING)
+        .map(|step| Step {
+            share: step.quantile_iterated_to(),
+            us: step.value_iterated_to(),
+        })
+        .collect()
 }
 
 fn map(tally: &Tally) -> BTreeMap<String, u64> {
@@ -414,6 +484,7 @@ mod tests {
 
     use super::*;
     use crate::books::histogram;
+    use crate::rogue::{RogueBooks, RogueKind};
 
     fn material() -> Material {
         let sample = Some(ProcessSample {
@@ -445,6 +516,8 @@ mod tests {
         };
         Material {
             scenario: Some("smoke".into()),
+            thresholds: vec!["lost == 0".parse().unwrap()],
+            rogues: Some(rogues()),
             started_unix_s: 1_800_000_000,
             command: vec!["loadgen".into(), "run".into()],
             handsets: 10,
@@ -456,8 +529,12 @@ mod tests {
                 settled_us: 2_000_000,
                 ..FleetBooks::default()
             },
-            register_latency: histogram(),
-            calls: Some(CallerBooks::default()),
+            register_latency: some_latencies(),
+            calls: Some(CallerBooks {
+                latency: some_latencies(),
+                service: some_latencies(),
+                ..CallerBooks::default()
+            }),
             phases: vec![
                 phase("ramp", at(0.0, 0, 0), at(2.0, 10, 10)),
                 phase("hold", at(2.0, 10, 10), at(6.0, 10, 10)),
@@ -467,6 +544,20 @@ mod tests {
             seconds: vec![Second::default()],
             faults: Vec::new(),
         }
+    }
+
+    fn some_latencies() -> Histogram<u64> {
+        let mut latencies = histogram();
+        (1..=1000).for_each(|micros| latencies.record(micros).unwrap());
+        latencies
+    }
+
+    fn rogues() -> RogueBooks {
+        let mut books = RogueBooks::default();
+        let kind = books.kinds.entry(RogueKind::Frozen).or_default();
+        (kind.begun, kind.met) = (2, 1);
+        kind.otherwise.count("not-ended");
+        books
     }
 
     /// Every field as the documentation names it. Tallies and percentiles are one field each.
@@ -493,8 +584,9 @@ mod tests {
     #[test]
     fn the_json_has_the_fields_that_its_page_describes_and_no_others() {
         let report = serde_json::from_str(&Report::new(material()).to_json()).unwrap();
-        let mut produced =
-            BTreeSet::from(["requests", "gateway", "phases[].requests"].map(str::to_owned));
+        let mut produced = BTreeSet::from(
+            ["requests", "gateway", "phases[].requests", "rogues"].map(str::to_owned),
+        );
         fields(&report, "", &mut produced);
         let page = include_str!("../../../docs/loadgen-report.md");
         let (_, table) = page.split_once("## Fields").unwrap();
@@ -508,10 +600,15 @@ mod tests {
 
     #[test]
     fn a_run_in_which_all_went_well_says_so_and_one_loss_is_enough_not_to() {
-        let good = Report::new(material());
+        let honest = || Material {
+            thresholds: Vec::new(),
+            rogues: None,
+            ..material()
+        };
+        let good = Report::new(honest());
         assert!(good.ok, "{:?}", good.findings);
         assert!((good.registrations.per_second - 5.0).abs() < 1e-9);
-        let mut material = material();
+        let mut material = honest();
         material.fleet.left = 9;
         material.fleet.lost.count("eof");
         let bad = Report::new(material);
@@ -519,6 +616,27 @@ mod tests {
             (bad.ok, bad.findings),
             (false, vec!["1 sessions were lost: eof 1".to_owned()])
         );
+    }
+
+    #[test]
+    fn thresholds_decide_where_there_are_some_but_not_over_books_that_do_not_balance() {
+        let mut with_losses = material();
+        with_losses.fleet.left = 9;
+        with_losses.fleet.lost.count("eof");
+        with_losses.thresholds = vec!["lost <= 1".parse().unwrap()];
+        let tolerated = Report::new(with_losses);
+        assert!(tolerated.ok && !tolerated.findings.is_empty());
+        let missed = Report::new(Material {
+            thresholds: vec![
+                "lost == 0".parse().unwrap(),
+                "finish: p99_ms < 1".parse().unwrap(),
+            ],
+            ..material()
+        });
+        assert_eq!((missed.ok, missed.met()), (false, 1), "p99 has no value");
+        let mut unbalanced = material();
+        unbalanced.fleet.left = 9;
+        assert!(!Report::new(unbalanced).ok);
     }
 
     #[test]
@@ -535,9 +653,7 @@ mod tests {
 
     #[test]
     fn percentiles_are_those_of_what_was_recorded() {
-        let mut latencies = histogram();
-        (1..=1000).for_each(|micros| latencies.record(micros).unwrap());
-        let spread = Percentiles::of(&latencies);
+        let spread = Percentiles::of(&some_latencies());
         assert_eq!(
             (
                 spread.count,
