@@ -67,7 +67,7 @@ pub enum HandsetEvent {
     Silent,
 }
 
-/// One signaling connection, as the handset sees it. 48 bytes, and no heap while no line is half received: a load
+/// One signaling connection, as the handset sees it. 32 bytes, and no heap while no line is half received: a load
 /// generator holds a million of them.
 #[derive(Debug)]
 pub struct Handset {

@@ -90,7 +90,7 @@ impl Phone {
 
 #[test]
 fn a_million_of_them_stay_small() {
-    assert!(size_of::<Handset>() <= 48, "{}", size_of::<Handset>());
+    assert!(size_of::<Handset>() <= 32, "{}", size_of::<Handset>());
     let mut phone = Phone::live();
     phone.input("KEEPAL");
     assert!((6..=LINE_BYTES_MAX).contains(&phone.handset.heap_bytes()));

@@ -109,7 +109,7 @@ impl Gateway {
 
 #[test]
 fn a_million_of_them_stay_small() {
-    assert!(size_of::<Session>() <= 48, "{}", size_of::<Session>());
+    assert!(size_of::<Session>() <= 32, "{}", size_of::<Session>());
     let mut gateway = Gateway::ready();
     assert_eq!(gateway.session.heap_bytes(), 0);
     gateway.input("WAIT");
@@ -120,6 +120,24 @@ fn a_million_of_them_stay_small() {
         0,
         "an idle session has no heap"
     );
+}
+
+#[test]
+fn the_first_keepalive_alone_comes_early_and_by_less_than_half() {
+    for (early, due_ms) in [(0, 60_000), (1, 59_883), (128, 45_000), (255, 30_118)] {
+        let mut gateway = Gateway::new();
+        gateway.input(CONNECT);
+        gateway.session.hasten(early);
+        gateway.admit();
+        gateway.input("WAITING\r\n");
+        assert_eq!(gateway.session.deadline(), Some(Millis(due_ms)), "{early}");
+        assert_eq!(
+            gateway.at(60),
+            ("KEEPALIVE\r\n".into(), vec![SessionEvent::KeepAliveSent])
+        );
+        gateway.input("WAITING\r\n");
+        assert_eq!(gateway.due_s(), Some(120), "the whole timeout from then on");
+    }
 }
 
 /// PROTOCOL 3.1: checked in this order, a missing key as a bad value.

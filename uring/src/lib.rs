@@ -36,6 +36,7 @@ pub use simulated::{
 
 pub use ring::{Ring, RingConfig};
 pub use setup::{RingError, table_slots_max};
+pub use table::SLOT_BYTES;
 pub use waker::Waker;
 
 /// One socket in a ring's table: its slot, and how often the slot had been used before. A stale key is harmless.

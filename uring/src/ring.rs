@@ -21,7 +21,8 @@ use crate::tag::{INDEX_MAX, Kind, Tag};
 use crate::waker::Waker;
 use crate::{Errno, Event, Lease, SocketKey, Sockets};
 
-/// What a ring is made of. Memory: `slots` × 12 bytes here and about 16 in the kernel, and `buffers × buffer_bytes`.
+/// What a ring is made of. Memory: [`crate::SLOT_BYTES`] here for each slot that is used and about 16 in the kernel, and
+/// `buffers × buffer_bytes`.
 #[derive(Debug)]
 pub struct RingConfig {
     /// Size of the table: at most [`crate::table_slots_max`].

@@ -17,7 +17,10 @@ pub(crate) enum State {
     Closing,
 }
 
-/// One slot, 8 bytes: a million of them are held.
+/// Bytes that a socket in use costs in its ring's table, the kernel's share aside.
+pub const SLOT_BYTES: usize = 8;
+
+/// One slot: a million of them are held.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Slot {
     pub(crate) generation: u32,
@@ -30,46 +33,63 @@ pub(crate) struct Slot {
     pub(crate) reset: bool,
 }
 
-/// All slots of a ring.
+/// All slots of a ring; memory is touched only as far as slots have been used.
 #[derive(Debug)]
 pub(crate) struct Table {
+    /// Those that were used before.
     slots: Vec<Slot>,
+    /// Those of them that are free.
     free: Vec<u32>,
+    /// How many slots there are.
+    len: u32,
 }
+
+const FRESH: Slot = Slot {
+    generation: 0,
+    in_flight: 0,
+    state: State::Free,
+    watched: false,
+    reset: false,
+};
 
 impl Table {
     pub(crate) fn new(slots: u32) -> Self {
-        let empty = Slot {
-            generation: 0,
-            in_flight: 0,
-            state: State::Free,
-            watched: false,
-            reset: false,
-        };
-        // Reversed, so that the lowest slots are used first and their pages are the warm ones.
         Self {
-            slots: vec![empty; slots as usize],
-            free: (0..slots).rev().collect(),
+            slots: Vec::with_capacity(slots as usize),
+            free: Vec::new(),
+            len: slots,
         }
     }
 
     pub(crate) fn len(&self) -> u32 {
-        self.slots.len() as u32
+        self.len
     }
 
     pub(crate) fn free(&self) -> u32 {
-        self.free.len() as u32
+        self.len - self.slots.len() as u32 + self.free.len() as u32
     }
 
     /// Takes a free slot into `state`.
     pub(crate) fn take(&mut self, state: State) -> Option<SocketKey> {
-        let slot = self.free.pop()?;
+        let slot = self.free_slot()?;
         let entry = &mut self.slots[slot as usize];
         debug_assert_eq!(entry.state, State::Free);
         entry.state = state;
         Some(SocketKey {
             slot,
             generation: entry.generation,
+        })
+    }
+
+    /// The slot that was used last, for its memory is warm; else one that was never used.
+    fn free_slot(&mut self) -> Option<u32> {
+        if let Some(slot) = self.free.pop() {
+            return Some(slot);
+        }
+        let fresh = self.slots.len() as u32;
+        (fresh < self.len).then(|| {
+            self.slots.push(FRESH);
+            fresh
         })
     }
 
@@ -94,10 +114,7 @@ impl Table {
         );
         *slot = Slot {
             generation: slot.generation.wrapping_add(1),
-            in_flight: 0,
-            state: State::Free,
-            watched: false,
-            reset: false,
+            ..FRESH
         };
         self.free.push(socket.slot);
     }
@@ -119,7 +136,18 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_costs_little() {
-        assert_eq!(size_of::<Slot>(), 8);
+    fn every_slot_is_given_once_and_counted() {
+        let mut table = Table::new(3);
+        let taken: Vec<_> = std::iter::from_fn(|| table.take(State::Open)).collect();
+        assert_eq!((taken.len(), table.len(), table.free()), (3, 3, 0));
+        table.release(taken[1]);
+        assert_eq!(table.free(), 1);
+        let again = table.take(State::Open).expect("one is free");
+        assert_eq!((again.slot, again.generation), (taken[1].slot, 1));
+    }
+
+    #[test]
+    fn a_slot_costs_what_is_said() {
+        assert_eq!(size_of::<Slot>(), SLOT_BYTES);
     }
 }

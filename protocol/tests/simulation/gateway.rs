@@ -106,6 +106,7 @@ impl World {
             });
         }
         self.on_session(conn, |session, now, rules, out| {
+            session.hasten(conn as u8);
             session.admit(SessionId(conn as u64), now, rules, out);
         });
     }
