@@ -3,26 +3,35 @@
 //!
 //! At a rate (open loop) a request has a time at which it is due, and its latency counts from then, whether or not
 //! this program or the gateway was in time: a stall is seen by all requests that fell into it. A request that can't
-//! be sent because too many are in flight is counted, not put off. One exchange of HTTP stands in `exchange`.
+//! be sent because too many are in flight is counted, not put off. What a request is stands in `choice`, one exchange
+//! of HTTP in `exchange`.
+
+mod choice;
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use everline_protocol::Msisdn;
 use hdrhistogram::Histogram;
+use http::header::{CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use tokio::runtime::Handle;
 
-use crate::books::{CallerBooks, histogram};
+use crate::answer::{ANSWER_BYTES_FIELD, Expected};
+use crate::books::{CallerBooks, Tally, histogram};
 use crate::exchange::{Answer, Pool};
-use crate::http::{body_length, body_start};
 use crate::roster::Roster;
-use crate::upload::Expected;
+use crate::upload::Upload;
+
+pub use choice::{AnswerSize, Methods, Spread, Whom};
+use choice::{Call, Dice};
 
 /// The longest that the dispatcher sleeps before it looks whether to stop.
 const NAP: Duration = Duration::from_millis(50);
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const ANSWER_BYTES: HeaderName = HeaderName::from_static(ANSWER_BYTES_FIELD);
 
 /// What the callers do.
 #[derive(Debug, Clone)]
@@ -31,35 +40,47 @@ pub struct CallPlan {
     pub ingress: SocketAddr,
     /// The domain under which handsets are addressed.
     pub domain: String,
+    /// For how long requests are sent.
+    pub duration: Duration,
+    /// When they are.
+    pub pace: Pace,
+    /// To whom.
+    pub whom: Whom,
+    /// By which methods.
+    pub methods: Methods,
+    /// Size of the bodies of those that have one.
+    pub upload_bytes: Spread,
+    /// Size of the answers' bodies.
+    pub answer: AnswerSize,
     /// `<msisdn>.<domain>/path` instead of `<domain>/<msisdn>/path`.
     pub host_form: bool,
     /// Begins with `/`.
     pub path: String,
-    /// Method of every request.
-    pub method: http::Method,
-    /// Size of every request's body.
-    pub upload_bytes: u64,
-    /// When requests are sent.
-    pub pace: Pace,
-    /// For how long.
-    pub duration: Duration,
     /// Whether connections are used again.
     pub keep_alive: bool,
     /// From the sending of a request to the last byte of its answer.
     pub timeout: Duration,
-    /// Size of the bodies that the handsets answer with, to be verified; `None`: whatever is answered is good.
-    pub verify_bytes: Option<u64>,
-    /// The one handset to request; else any registered one.
-    pub target: Option<Msisdn>,
+    /// Whether a good answer must be the one that a handset of this program gives; else whatever is answered is good.
+    pub verify: bool,
 }
 
 /// When requests are sent.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Pace {
-    /// Open loop: so many are due each second, evenly; at most so many in flight.
-    PerSecond(f64, u64),
-    /// Closed loop: so many callers, each sends its next request when it has the answer to the last one.
-    Concurrency(u32),
+    /// Open loop.
+    PerSecond {
+        /// So many are due each second, evenly.
+        rate: f64,
+        /// At most so many are in flight.
+        in_flight_max: u64,
+    },
+    /// Closed loop.
+    Concurrency {
+        /// So many callers, each sends its next request when it has the answer to the last one,
+        callers: u32,
+        /// and has waited for so long.
+        think_ms: Spread,
+    },
 }
 
 /// See the module.
@@ -67,13 +88,31 @@ pub struct Callers {
     plan: CallPlan,
     roster: Arc<Roster>,
     pool: Pool,
-    books: Mutex<CallerBooks>,
-    /// Latencies since somebody last asked.
-    recent: Mutex<Histogram<u64>>,
+    /// Locked before `ended` where both are.
+    begun: Mutex<Begun>,
+    ended: Mutex<Ended>,
     run: u32,
     sequence: AtomicU64,
+    /// Changed only under the lock of `begun` (up) or `ended` (down).
     in_flight: AtomicU64,
     stopped: AtomicBool,
+}
+
+/// What was counted when requests were due.
+#[derive(Default)]
+struct Begun {
+    due: u64,
+    sent: u64,
+    not_sent: Tally,
+}
+
+/// What was counted when requests had their outcome. Apart from [`Begun`], so that who reads these histograms holds
+/// up no request that is due.
+struct Ended {
+    /// Without what is in `begun`.
+    books: CallerBooks,
+    /// Latencies since somebody last asked.
+    recent: Histogram<u64>,
 }
 
 impl Callers {
@@ -83,8 +122,11 @@ impl Callers {
             pool: Pool::new(plan.ingress, plan.keep_alive),
             plan,
             roster,
-            books: Mutex::default(),
-            recent: Mutex::new(histogram()),
+            begun: Mutex::default(),
+            ended: Mutex::new(Ended {
+                books: CallerBooks::default(),
+                recent: histogram(),
+            }),
             run,
             sequence: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
@@ -100,7 +142,10 @@ impl Callers {
             .checked_add(self.plan.duration)
             .unwrap_or(start + Duration::from_hours(24 * 365));
         match self.plan.pace {
-            Pace::PerSecond(rate, in_flight_max) => {
+            Pace::PerSecond {
+                rate,
+                in_flight_max,
+            } => {
                 let this = self.clone();
                 let on = runtime.clone();
                 // A thread of its own: a runtime's timers are a millisecond coarse, and wait for its tasks.
@@ -111,9 +156,9 @@ impl Callers {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
             }
-            Pace::Concurrency(callers) => {
+            Pace::Concurrency { callers, think_ms } => {
                 let callers: Vec<_> = (0..callers)
-                    .map(|_| runtime.spawn(self.clone().call_one_after_the_other(until)))
+                    .map(|_| runtime.spawn(self.clone().call_one_after_the_other(until, think_ms)))
                     .collect();
                 for caller in callers {
                     caller.await.expect("a caller does not panic");
@@ -129,21 +174,29 @@ impl Callers {
 
     /// The books as they stand.
     pub fn books(&self) -> CallerBooks {
-        let mut books = self.lock().clone();
-        books.connections = self.pool.opened();
-        books
+        let (begun, ended) = (self.begun(), self.ended());
+        CallerBooks {
+            due: begun.due,
+            sent: begun.sent,
+            not_sent: begun.not_sent.clone(),
+            in_flight: self.in_flight.load(Ordering::Acquire),
+            connections: self.pool.opened(),
+            ..ended.books.clone()
+        }
     }
 
     /// Latencies (from when a request was due, good answers only) since the last call.
     pub fn take_recent(&self) -> Histogram<u64> {
-        let mut recent = self.recent.lock().expect("no holder of this lock panics");
-        let taken = recent.clone();
-        recent.reset();
-        taken
+        let empty = histogram();
+        std::mem::replace(&mut self.ended().recent, empty)
     }
 
-    fn lock(&self) -> MutexGuard<'_, CallerBooks> {
-        self.books.lock().expect("no holder of this lock panics")
+    fn begun(&self) -> MutexGuard<'_, Begun> {
+        self.begun.lock().expect("no holder of this lock panics")
+    }
+
+    fn ended(&self) -> MutexGuard<'_, Ended> {
+        self.ended.lock().expect("no holder of this lock panics")
     }
 
     fn is_stopped(&self) -> bool {
@@ -158,6 +211,7 @@ impl Callers {
         start: Instant,
         until: Instant,
     ) {
+        let mut dice = self.dice();
         for number in 0u64.. {
             let due = start + Duration::from_secs_f64(number as f64 / rate);
             if due >= until {
@@ -173,93 +227,104 @@ impl Callers {
                 }
             }
             if self.in_flight.load(Ordering::Acquire) >= in_flight_max {
-                let mut books = self.lock();
-                books.due += 1;
-                books.not_sent.count("too-many-in-flight");
-            } else if let Some(msisdn) = self.book_next() {
-                runtime.spawn(self.clone().call(msisdn, due));
+                let mut begun = self.begun();
+                begun.due += 1;
+                begun.not_sent.count("too-many-in-flight");
+            } else if let Some(call) = self.next_call(&mut dice) {
+                runtime.spawn(self.clone().call(call, due));
             }
         }
     }
 
-    async fn call_one_after_the_other(self: Arc<Self>, until: Instant) {
-        while !self.is_stopped() && Instant::now() < until {
-            match self.book_next() {
-                Some(msisdn) => self.clone().call(msisdn, Instant::now()).await,
+    async fn call_one_after_the_other(self: Arc<Self>, until: Instant, think_ms: Spread) {
+        let mut dice = self.dice();
+        let may_go_on = || !self.is_stopped() && Instant::now() < until;
+        while may_go_on() {
+            let Some(call) = self.next_call(&mut dice) else {
                 // Nobody is there to be called: without a pause this would only count how fast it can count.
-                None => tokio::time::sleep(Duration::from_millis(10)).await,
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                continue;
+            };
+            self.clone().call(call, Instant::now()).await;
+            let next = Instant::now() + Duration::from_millis(dice.draw(&think_ms));
+            while may_go_on() && Instant::now() < next {
+                let left = next.saturating_duration_since(Instant::now());
+                tokio::time::sleep(left.min(NAP)).await;
             }
         }
     }
 
-    /// Chooses whom the next request is for, and books it as sent; or as not sent, if nobody is registered.
-    fn book_next(&self) -> Option<Msisdn> {
-        let msisdn = self
-            .plan
-            .target
-            .or_else(|| self.roster.pick(rand::random()));
-        let mut books = self.lock();
-        books.due += 1;
-        if msisdn.is_some() {
-            books.sent += 1;
-            books.in_flight += 1;
+    fn dice(&self) -> Dice {
+        Dice::new(&self.plan, &self.roster, rand::random())
+    }
+
+    /// Draws the next request, and books it as sent; or as not sent, if nobody is registered.
+    fn next_call(&self, dice: &mut Dice) -> Option<Call> {
+        let call = dice.call(&self.plan, &self.roster);
+        let mut begun = self.begun();
+        begun.due += 1;
+        if call.is_some() {
+            begun.sent += 1;
             self.in_flight.fetch_add(1, Ordering::AcqRel);
         } else {
-            books.not_sent.count("nobody-registered");
+            begun.not_sent.count("nobody-registered");
         }
-        msisdn
+        call
     }
 
     /// One request and its outcome.
-    async fn call(self: Arc<Self>, msisdn: Msisdn, due: Instant) {
+    async fn call(self: Arc<Self>, call: Call, due: Instant) {
         let sent = Instant::now();
         let number = self.sequence.fetch_add(1, Ordering::Relaxed);
         let id = format!("lg-{:08x}-{number}", self.run);
-        let request = self.request(msisdn, &id);
+        let Call {
+            msisdn,
+            upload_bytes,
+            answer_bytes,
+            ..
+        } = call;
         let expected = self
             .plan
-            .verify_bytes
-            .filter(|_| self.plan.method != http::Method::HEAD)
-            .map(|bytes| {
-                let start = body_start(msisdn, &id);
-                let length = body_length(&start, bytes);
-                Expected::new(start, length)
-            });
-        let outcome = tokio::time::timeout(
-            self.plan.timeout,
-            self.pool
-                .exchange(&request, self.plan.upload_bytes, expected),
-        );
-        let outcome = outcome
+            .verify
+            .then(|| Expected::new(msisdn, &id, upload_bytes, answer_bytes));
+        let exchange = self.pool.exchange(self.request(call, &id), expected);
+        let outcome = tokio::time::timeout(self.plan.timeout, exchange)
             .await
             .unwrap_or_else(|_elapsed| Err("timeout".into()));
         self.book_outcome(outcome, due, sent);
-        self.in_flight.fetch_sub(1, Ordering::AcqRel);
     }
 
-    fn request(&self, msisdn: Msisdn, id: &str) -> http::request::Parts {
-        let (plan, digits) = (&self.plan, msisdn.digits());
+    fn request(&self, call: Call, id: &str) -> http::Request<Upload> {
+        let plan = &self.plan;
+        let mut addressed = String::with_capacity(64);
+        // Writing to a String does not fail.
+        let _ = write!(addressed, "{}", call.msisdn.digits());
         let (host, path) = if plan.host_form {
-            (format!("{digits}.{}", plan.domain), plan.path.clone())
+            addressed.extend([".", &plan.domain]);
+            (addressed, plan.path.clone())
         } else {
-            (plan.domain.clone(), format!("/{digits}{}", plan.path))
+            addressed.insert(0, '/');
+            addressed.push_str(&plan.path);
+            (plan.domain.clone(), addressed)
         };
-        let mut request = http::Request::builder()
-            .method(plan.method.clone())
-            .uri(path)
-            .header(http::header::HOST, host)
-            .header("x-request-id", id)
-            .header(
-                http::header::USER_AGENT,
-                concat!("everline-loadgen/", env!("CARGO_PKG_VERSION")),
-            );
-        if !plan.keep_alive {
-            request = request.header(http::header::CONNECTION, "close");
+        let checked = "domain and path were checked before the run";
+        let mut fields = HeaderMap::with_capacity(8);
+        fields.insert(HOST, HeaderValue::try_from(host).expect(checked));
+        let id_field = HeaderValue::from_str(id).expect("an id is hexadecimal");
+        fields.insert(REQUEST_ID, id_field);
+        let agent = concat!("everline-loadgen/", env!("CARGO_PKG_VERSION"));
+        fields.insert(USER_AGENT, HeaderValue::from_static(agent));
+        if plan.answer.is_asked() {
+            fields.insert(ANSWER_BYTES, HeaderValue::from(call.answer_bytes));
         }
-        let request = request
-            .body(())
-            .expect("domain and path were checked when the command line was read");
-        request.into_parts().0
+        if !plan.keep_alive {
+            fields.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        let mut request = http::Request::new(Upload::new(id, call.upload_bytes));
+        *request.method_mut() = call.method;
+        *request.uri_mut() = http::Uri::try_from(path).expect(checked);
+        *request.headers_mut() = fields;
+        request
     }
 
     fn book_outcome(
@@ -270,12 +335,13 @@ impl Callers {
     ) {
         let now = Instant::now();
         let latency = micros(now.saturating_duration_since(due));
-        let mut books = self.lock();
-        books.in_flight -= 1;
+        let mut ended = self.ended();
+        let Ended { books, recent } = &mut *ended;
+        self.in_flight.fetch_sub(1, Ordering::AcqRel);
         let good = match outcome {
             Ok(answer) => {
                 books.body_bytes_in += answer.body_bytes;
-                books.answered.count(answer.status.as_u16().to_string());
+                books.answered.count(status_name(answer.status));
                 if let Some(slug) = answer.problem {
                     books.problems.count(slug);
                 }
@@ -287,21 +353,83 @@ impl Callers {
             }
         };
         if good {
+            let service = micros(now.saturating_duration_since(sent));
             books.latency.saturating_record(latency);
-            books
-                .service
-                .saturating_record(micros(now.saturating_duration_since(sent)));
-            drop(books);
-            self.recent
-                .lock()
-                .expect("no holder of this lock panics")
-                .saturating_record(latency);
+            books.service.saturating_record(service);
+            recent.saturating_record(latency);
         } else {
             books.latency_failed.saturating_record(latency);
         }
     }
 }
 
+/// The most frequent one costs no memory.
+fn status_name(status: http::StatusCode) -> Cow<'static, str> {
+    match status {
+        http::StatusCode::OK => "200".into(),
+        other => other.as_str().to_owned().into(),
+    }
+}
+
 fn micros(span: Duration) -> u64 {
     u64::try_from(span.as_micros()).unwrap_or(u64::MAX).max(1)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A plan for tests of what the callers draw.
+    pub(crate) fn plan(whom: Whom) -> CallPlan {
+        CallPlan {
+            ingress: "127.0.0.1:1".parse().unwrap(),
+            domain: "localhost".into(),
+            duration: Duration::from_secs(1),
+            pace: Pace::Concurrency {
+                callers: 1,
+                think_ms: Spread::fixed(0),
+            },
+            whom,
+            methods: Methods::one(http::Method::GET),
+            upload_bytes: Spread::fixed(0),
+            answer: AnswerSize::HandsetsOwn(64),
+            host_form: false,
+            path: "/x".into(),
+            keep_alive: true,
+            timeout: Duration::from_secs(1),
+            verify: true,
+        }
+    }
+
+    #[test]
+    fn a_request_says_what_was_drawn() {
+        let roster = Arc::new(Roster::new(msisdn(), 1).unwrap());
+        let mut plan = plan(Whom::One(msisdn()));
+        plan.answer = AnswerSize::Asked(Spread::fixed(500));
+        plan.keep_alive = false;
+        let call = Call {
+            msisdn: msisdn(),
+            method: http::Method::PUT,
+            upload_bytes: 7,
+            answer_bytes: 500,
+        };
+        let request = Callers::new(plan.clone(), roster.clone(), 1).request(call.clone(), "r-1");
+        assert_eq!(request.method(), http::Method::PUT);
+        assert_eq!(request.uri(), "/34700000000/x");
+        let fields = request.headers();
+        assert_eq!(fields["host"], "localhost");
+        assert_eq!(fields["x-request-id"], "r-1");
+        assert_eq!(fields["loadgen-answer-bytes"], "500");
+        assert_eq!(fields["connection"], "close");
+        plan.host_form = true;
+        plan.answer = AnswerSize::HandsetsOwn(64);
+        let request = Callers::new(plan, roster, 1).request(call, "r-1");
+        assert_eq!(request.uri(), "/x");
+        assert_eq!(request.headers()["host"], "34700000000.localhost");
+        assert!(!request.headers().contains_key("loadgen-answer-bytes"));
+    }
+
+    fn msisdn() -> everline_protocol::Msisdn {
+        everline_protocol::Msisdn::from_u64(34_700_000_000).unwrap()
+    }
 }

@@ -8,9 +8,10 @@ use std::net::SocketAddr;
 use everline_protocol::{DataLine, HostPort, Millis, RequestId};
 use everline_uring::{Errno, Lease, Sockets};
 
+use crate::answer::Answer;
 use crate::books::errno_name;
 use crate::fleet::{Conn, Fleet};
-use crate::http::{self, BadRequest, Progress, Request, RequestReader};
+use crate::http::{BadRequest, Progress, Request, RequestReader};
 use crate::pipe::{Pipe, Sent};
 
 const EAGAIN: i32 = 11;
@@ -120,7 +121,7 @@ impl<S: Sockets> Fleet<S> {
         self.sockets.watch(channel.pipe.key);
         channel
             .pipe
-            .push(&DataLine::encode(channel.id), 0, &mut self.sockets);
+            .push(&DataLine::encode(channel.id), &mut self.sockets);
         let phone = channel.phone;
         self.on_data_channel(phone);
         self.set_slot_timer(slot, self.now() + STALL_LIMIT);
@@ -247,7 +248,7 @@ impl<S: Sockets> Fleet<S> {
                 Ok(Progress::ExpectsContinue) => {
                     channel
                         .pipe
-                        .push(b"HTTP/1.1 100 Continue\r\n\r\n", 0, &mut self.sockets);
+                        .push(b"HTTP/1.1 100 Continue\r\n\r\n", &mut self.sockets);
                 }
                 Ok(Progress::Whole(request)) => {
                     channel.pipe.pause();
@@ -323,12 +324,13 @@ impl Channel {
         sockets: &mut S,
     ) {
         let keep_alive = plan.linger_s > 0 && request.keep_alive;
-        let answer = http::answer(request, self.id, msisdn, plan.body_bytes, keep_alive);
+        let answer = Answer::new(request, self.id, msisdn, plan.body_bytes, keep_alive);
         self.stage = Stage::Answering {
             keep_alive,
             body_bytes: answer.body_bytes,
         };
-        self.pipe.push(&answer.start, answer.padding, sockets);
+        self.pipe
+            .push_filled(&answer.start, answer.filling, sockets);
     }
 }
 

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use http::{StatusCode, request::Parts};
+use http::StatusCode;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -16,7 +17,8 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::net::TcpStream;
 
-use crate::upload::{Expected, Upload};
+use crate::answer::{ANSWER_LINE_FIELD, Expected};
+use crate::upload::Upload;
 
 /// More of a problem document than this is not read for its type.
 const PROBLEM_BYTES_MAX: usize = 64 * 1024;
@@ -31,6 +33,12 @@ pub(crate) struct Answer {
     pub(crate) problem: Option<String>,
     /// Length of its body.
     pub(crate) body_bytes: u64,
+}
+
+/// What an answer is held against.
+struct Check {
+    expected: Expected,
+    head_only: bool,
 }
 
 /// Connections to one ingress.
@@ -61,13 +69,15 @@ impl Pool {
     /// counted: `connect:…`, `closed-early`, `reset`, `bad-http`, `body-…`, `io:…`, `http`.
     pub(crate) async fn exchange(
         &self,
-        request: &Parts,
-        upload_bytes: u64,
+        mut request: http::Request<Upload>,
         expected: Option<Expected>,
     ) -> Result<Answer, Cow<'static, str>> {
+        let expected = expected.map(|expected| Check {
+            expected,
+            head_only: request.method() == http::Method::HEAD,
+        });
         loop {
             let (mut connection, used_before) = self.connection().await?;
-            let request = http::Request::from_parts(request.clone(), Upload::new(upload_bytes));
             match connection.try_send_request(request).await {
                 Ok(response) => {
                     let answer = read(response, expected).await?;
@@ -76,9 +86,11 @@ impl Pool {
                     }
                     return Ok(answer);
                 }
-                // The ingress closed an idle connection before anything was sent on it: that is no failure.
-                Err(unsent) if used_before && unsent.message().is_some() => {}
-                Err(failed) => return Err(kind(&failed.into_error())),
+                Err(mut failed) => match failed.take_message() {
+                    // The ingress closed an idle connection before anything was sent on it: that is no failure.
+                    Some(unsent) if used_before => request = unsent,
+                    _ => return Err(kind(&failed.into_error())),
+                },
             }
         }
     }
@@ -129,12 +141,12 @@ impl Pool {
 
 async fn read(
     response: http::Response<Incoming>,
-    mut expected: Option<Expected>,
+    mut check: Option<Check>,
 ) -> Result<Answer, Cow<'static, str>> {
     let (head, mut body) = response.into_parts();
     let is_problem = head
         .headers
-        .get(http::header::CONTENT_TYPE)
+        .get(CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(b"application/problem+json"));
     let mut body_bytes = 0;
     let mut document = Vec::new();
@@ -145,13 +157,13 @@ async fn read(
         if is_problem && document.len() + data.len() <= PROBLEM_BYTES_MAX {
             document.extend_from_slice(data);
         }
-        if let Some(expected) = &mut expected {
-            expected.take(data);
+        if let Some(check) = &mut check {
+            check.expected.take(data);
         }
     }
-    let fault = expected
+    let fault = check
         .filter(|_| head.status.is_success())
-        .and_then(|expected| expected.fault());
+        .and_then(|check| check.fault(&head.headers));
     match fault {
         Some(fault) => Err(fault.into()),
         None => Ok(Answer {
@@ -159,6 +171,19 @@ async fn read(
             problem: slug(&document),
             body_bytes,
         }),
+    }
+}
+
+impl Check {
+    /// What is wrong with an answer that was read whole.
+    fn fault(mut self, fields: &HeaderMap) -> Option<&'static str> {
+        if self.head_only {
+            let field = |name| fields.get(name).map_or(&[][..], HeaderValue::as_bytes);
+            let length = std::str::from_utf8(field(CONTENT_LENGTH.as_str()));
+            let length = length.ok().and_then(|length| length.parse().ok());
+            self.expected.take_head(field(ANSWER_LINE_FIELD), length);
+        }
+        self.expected.fault()
     }
 }
 

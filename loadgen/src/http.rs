@@ -1,9 +1,13 @@
-//! The handset's side of HTTP/1.1 on a data channel: reads a request, throws its body away, words the answer.
+//! The handset's side of HTTP/1.1 on a data channel: reads a request, counts its body and throws it away. What it
+//! answers is in `answer`.
 //!
 //! Sans-io: [`RequestReader`] takes bytes in any fragmentation. It reads no more than one request at a time and
-//! keeps at most [`HEAD_BYTES_MAX`] of it. [`body_start`] is also what the callers hold an answer against.
+//! keeps at most [`HEAD_BYTES_MAX`] of it.
 
-use everline_protocol::{ErrorCode, Msisdn, RequestId};
+use everline_protocol::ErrorCode;
+
+use crate::answer::{ANSWER_BYTES_FIELD, ANSWER_BYTES_MAX};
+use crate::filling::Filling;
 
 /// A request head, or a chunked body's trailers, may have this many bytes.
 pub const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -24,6 +28,10 @@ pub struct Request {
     pub id: Option<String>,
     /// Length of the body that was thrown away.
     pub body_bytes: u64,
+    /// Whether the body was the one that a caller of this program sends with this id, as far as it went.
+    pub is_ours: bool,
+    /// How large an answer it asks for.
+    pub answer_bytes: Option<u64>,
 }
 
 /// How far a [`RequestReader`] is.
@@ -54,6 +62,8 @@ pub struct RequestReader {
     head: Vec<u8>,
     request: Option<Request>,
     body: Body,
+    /// What a caller of this program sends as the rest of the body.
+    filling: Filling,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -145,7 +155,7 @@ impl RequestReader {
         let mut chunked = false;
         let mut keep_alive = parsed.version == Some(1);
         let mut expects = false;
-        let mut id = None;
+        let (mut id, mut answer_bytes) = (None, None);
         for header in parsed.headers.iter() {
             let (name, value) = (header.name, header.value.trim_ascii());
             if name.eq_ignore_ascii_case("content-length") {
@@ -165,6 +175,8 @@ impl RequestReader {
                 expects = value.eq_ignore_ascii_case(b"100-continue");
             } else if name.eq_ignore_ascii_case("x-request-id") {
                 id = repeatable(value);
+            } else if name.eq_ignore_ascii_case(ANSWER_BYTES_FIELD) {
+                answer_bytes = decimal(value).filter(|bytes| *bytes <= ANSWER_BYTES_MAX);
             }
         }
         self.body = match (length, chunked) {
@@ -178,11 +190,14 @@ impl RequestReader {
             (Some(length), false) => Body::Sized(length),
         };
         let head_only = parsed.method == Some("HEAD");
+        self.filling = Filling::new(id.as_deref().unwrap_or_default().as_bytes(), u64::MAX);
         self.request = Some(Request {
             keep_alive,
             head_only,
             id,
             body_bytes: 0,
+            is_ours: true,
+            answer_bytes,
         });
         Ok(expects && !matches!(self.body, Body::None))
     }
@@ -197,7 +212,7 @@ impl RequestReader {
             Body::Sized(left) => {
                 let taken = up_to(bytes.len(), *left);
                 *left -= taken as u64;
-                request.body_bytes += taken as u64;
+                request.count(&bytes[..taken], &mut self.filling);
                 (taken, Ok(*left == 0))
             }
             Body::Chunked(state) => {
@@ -205,9 +220,9 @@ impl RequestReader {
                 while let Some(byte) = bytes.get(used) {
                     if let Chunked::Data(left) = state {
                         let taken = up_to(bytes.len() - used, *left);
+                        request.count(&bytes[used..used + taken], &mut self.filling);
                         used += taken;
                         *left -= taken as u64;
-                        request.body_bytes += taken as u64;
                         if *left == 0 {
                             *state = Chunked::DataEnd;
                         }
@@ -223,6 +238,14 @@ impl RequestReader {
                 (used, Ok(false))
             }
         }
+    }
+}
+
+impl Request {
+    /// Takes account of more of the body.
+    fn count(&mut self, bytes: &[u8], filling: &mut Filling) {
+        self.body_bytes += bytes.len() as u64;
+        self.is_ours = self.is_ours && filling.matches(bytes);
     }
 }
 
@@ -282,68 +305,6 @@ impl Chunked {
             Self::Data(size)
         }
     }
-}
-
-/// An answer: what to send, and by how many bytes of [`PADDING`] it goes on.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// Head and beginning of the body.
-    pub start: Vec<u8>,
-    /// Bytes of padding that follow.
-    pub padding: u64,
-    /// Length of the whole body.
-    pub body_bytes: u64,
-}
-
-/// What a body is padded with.
-pub const PADDING: &[u8; 65_536] = &[b'.'; 65_536];
-
-/// The 200 that the handset `msisdn` gives: a body of `body_bytes`, or of as many as [`body_start`] needs.
-/// A request without an id of its own is answered with the id that it was signalled by.
-pub fn answer(
-    request: &Request,
-    signalled: RequestId,
-    msisdn: Msisdn,
-    body_bytes: u64,
-    keep_alive: bool,
-) -> Answer {
-    let body = match &request.id {
-        Some(id) => body_start(msisdn, id),
-        None => body_start(msisdn, &signalled.to_string()),
-    };
-    let length = body_length(&body, body_bytes);
-    let connection = if keep_alive {
-        ""
-    } else {
-        "Connection: close\r\n"
-    };
-    let head = format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n{connection}\r\n"
-    );
-    let mut start = head.into_bytes();
-    if request.head_only {
-        return Answer {
-            start,
-            padding: 0,
-            body_bytes: 0,
-        };
-    }
-    start.extend_from_slice(body.as_bytes());
-    Answer {
-        start,
-        padding: length - body.len() as u64,
-        body_bytes: length,
-    }
-}
-
-/// How every answer's body begins: whose it is, and to what.
-pub fn body_start(msisdn: Msisdn, request: &str) -> String {
-    format!("msisdn={} request={request}\n", msisdn.digits())
-}
-
-/// The length of a body that begins with `start` where `configured` bytes were asked for.
-pub fn body_length(start: &str, configured: u64) -> u64 {
-    configured.max(start.len() as u64)
 }
 
 fn up_to(have: usize, wanted: u64) -> usize {
@@ -417,7 +378,8 @@ mod tests {
         Ok(requests)
     }
 
-    const TWO: &[u8] = b"GET /a HTTP/1.1\r\nHost: x\r\nX-Request-Id: r-1\r\n\r\n\
+    const TWO: &[u8] =
+        b"GET /a HTTP/1.1\r\nHost: x\r\nX-Request-Id: r-1\r\nLoadgen-Answer-Bytes: 70000\r\n\r\n\
         POST /b HTTP/1.1\r\nTransfer-Encoding: chunked\r\nConnection: Close\r\n\r\n\
         5;x=y\r\nhello\r\n0A\r\n0123456789\r\n0\r\nT: 1\r\n\r\n";
 
@@ -427,6 +389,8 @@ mod tests {
             head_only: false,
             id: Some("r-1".into()),
             body_bytes: 0,
+            is_ours: true,
+            answer_bytes: Some(70_000),
         };
         vec![
             first,
@@ -435,6 +399,8 @@ mod tests {
                 head_only: false,
                 id: None,
                 body_bytes: 15,
+                is_ours: false,
+                answer_bytes: None,
             },
         ]
     }
@@ -450,9 +416,40 @@ mod tests {
                 keep_alive: false,
                 head_only: false,
                 id: None,
-                body_bytes: 3
+                body_bytes: 3,
+                is_ours: false,
+                answer_bytes: None,
             }
         );
+    }
+
+    #[test]
+    fn a_body_that_is_not_its_requests_is_told_apart() {
+        let mut filling = Filling::new(b"r-1", 100_000);
+        let mut body = Vec::new();
+        while filling.left() > 0 {
+            body.extend_from_slice(filling.piece(usize::MAX));
+            filling.skip(filling.piece(usize::MAX).len() as u64);
+        }
+        let is_ours = |id: &str, body: &[u8]| {
+            let head =
+                format!("PUT / HTTP/1.1\r\nX-Request-Id: {id}\r\nContent-Length: 100000\r\n\r\n");
+            let all = [head.as_bytes(), body].concat();
+            read(&all, &[1000, 7]).unwrap().remove(0).is_ours
+        };
+        assert!(is_ours("r-1", &body));
+        assert!(!is_ours("r-2", &body));
+        body.swap(99_000, 99_001);
+        assert!(!is_ours("r-1", &body));
+    }
+
+    #[test]
+    fn a_size_that_is_no_size_is_not_asked_for() {
+        for bad in ["", "-1", "1e3", "1099511627777", "99999999999999999999"] {
+            let head = format!("GET / HTTP/1.1\r\nLoadgen-Answer-Bytes: {bad}\r\n\r\n");
+            let request = read(head.as_bytes(), &[1000]).unwrap().remove(0);
+            assert_eq!(request.answer_bytes, None, "{bad}");
+        }
     }
 
     #[test]
@@ -501,37 +498,6 @@ mod tests {
         let mut trailers = b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n".to_vec();
         trailers.extend_from_slice(&endless);
         assert_eq!(read(&trailers, &[1000]), Err(BadRequest::Malformed));
-    }
-
-    #[test]
-    fn an_answer_names_its_handset_and_request_and_has_the_asked_size() {
-        let msisdn = Msisdn::from_u64(34_700_000_000).unwrap();
-        let request = two().remove(0);
-        let full = answer(&request, RequestId(7), msisdn, 100, true);
-        let text = String::from_utf8(full.start).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(
-            head.contains("Content-Length: 100") && !head.contains("Connection"),
-            "{head}"
-        );
-        assert_eq!(body, "msisdn=34700000000 request=r-1\n");
-        assert_eq!(full.padding + body.len() as u64, 100);
-        let closing = answer(
-            &Request {
-                head_only: true,
-                ..request
-            },
-            RequestId(7),
-            msisdn,
-            0,
-            false,
-        );
-        let text = String::from_utf8(closing.start).unwrap();
-        assert!(
-            text.ends_with("Content-Length: 31\r\nConnection: close\r\n\r\n"),
-            "{text}"
-        );
-        assert_eq!((closing.padding, closing.body_bytes), (0, 0));
     }
 
     proptest! {

@@ -4,7 +4,7 @@
 
 use everline_uring::{Errno, SocketKey, Sockets};
 
-use crate::http::PADDING;
+use crate::filling::Filling;
 
 /// The kernel has nothing to give, or no room to take.
 const EAGAIN: i32 = 11;
@@ -15,7 +15,7 @@ pub(crate) struct Pipe {
     /// The socket.
     pub(crate) key: SocketKey,
     out: Vec<u8>,
-    padding: u64,
+    filling: Filling,
     sending: bool,
     blocked: bool,
     receiving: bool,
@@ -41,7 +41,7 @@ impl Pipe {
         Self {
             key,
             out: Vec::new(),
-            padding: 0,
+            filling: Filling::default(),
             sending,
             blocked,
             receiving,
@@ -50,19 +50,27 @@ impl Pipe {
         }
     }
 
-    /// Sends `bytes` behind what is there, and `padding` bytes of padding behind them.
-    /// Nothing may be pushed behind padding before that has gone out.
-    pub(crate) fn push<S: Sockets>(&mut self, bytes: &[u8], padding: u64, sockets: &mut S) {
-        debug_assert!(self.padding == 0, "padding is the last thing in a pipe");
+    /// Sends `bytes` behind what is there.
+    pub(crate) fn push<S: Sockets>(&mut self, bytes: &[u8], sockets: &mut S) {
+        self.push_filled(bytes, Filling::default(), sockets);
+    }
+
+    /// Sends `bytes` behind what is there, and `filling` behind them.
+    /// Nothing may be pushed behind a filling before that has gone out.
+    pub(crate) fn push_filled<S: Sockets>(
+        &mut self,
+        bytes: &[u8],
+        filling: Filling,
+        sockets: &mut S,
+    ) {
+        debug_assert!(self.filling.left() == 0, "a filling is the last in a pipe");
         self.out.extend_from_slice(bytes);
+        self.filling = filling;
         // A short answer leaves in one send.
-        let room = sockets
-            .buffer_bytes()
-            .saturating_sub(self.out.len())
-            .min(PADDING.len());
-        let joined = usize::try_from(padding).map_or(room, |padding| padding.min(room));
-        self.out.extend_from_slice(&PADDING[..joined]);
-        self.padding = padding - joined as u64;
+        let room = sockets.buffer_bytes().saturating_sub(self.out.len());
+        let joined = self.filling.piece(room);
+        self.out.extend_from_slice(joined);
+        self.filling.skip(joined.len() as u64);
         self.pump(sockets);
     }
 
@@ -75,7 +83,7 @@ impl Pipe {
                 sockets.await_writable(self.key);
                 return Sent::More;
             }
-            Ok(taken) if self.out.is_empty() => self.padding -= u64::from(taken).min(self.padding),
+            Ok(taken) if self.out.is_empty() => self.filling.skip(u64::from(taken)),
             Ok(taken) => {
                 self.out.drain(..(taken as usize).min(self.out.len()));
                 if self.out.is_empty() {
@@ -140,7 +148,7 @@ impl Pipe {
 
     /// Whether nothing is left to send.
     pub(crate) fn is_drained(&self) -> bool {
-        self.out.is_empty() && self.padding == 0
+        self.out.is_empty() && self.filling.left() == 0
     }
 
     fn pump<S: Sockets>(&mut self, sockets: &mut S) {
@@ -149,9 +157,7 @@ impl Pipe {
         }
         self.sending = true;
         if self.out.is_empty() {
-            let next =
-                usize::try_from(self.padding).map_or(PADDING.len(), |left| left.min(PADDING.len()));
-            sockets.send(self.key, &PADDING[..next]);
+            sockets.send(self.key, self.filling.piece(sockets.buffer_bytes()));
         } else {
             sockets.send(self.key, &self.out);
         }

@@ -403,7 +403,7 @@ impl<S: Sockets> Crowd<S> {
         for (socket, bytes) in sends {
             let conn = socket.and_then(|socket| conn(&mut self.conns, socket));
             if let Some(conn) = conn.filter(|conn| !bytes.is_empty() && !conn.broken) {
-                conn.pipe.push(bytes, 0, &mut self.sockets);
+                conn.pipe.push(bytes, &mut self.sockets);
             }
             bytes.clear();
         }
