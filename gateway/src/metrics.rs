@@ -20,8 +20,10 @@ use crate::shared::Shared;
 const STAGE_BUCKETS: [f64; 15] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 90.0,
 ];
-/// Timers: a shard that keeps up is late by milliseconds.
-const TIMER_BUCKETS: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0];
+/// Timers: a shard that keeps up is late by no more than its tick of 64 ms, and 100 ms is what it is held to.
+const TIMER_BUCKETS: [f64; 11] = [
+    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5,
+];
 
 /// The metrics could not be set up: another recorder is installed in this process.
 #[derive(Debug, Clone, thiserror::Error)]

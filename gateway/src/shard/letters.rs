@@ -111,7 +111,7 @@ impl<S: Sockets, C: Clock> Shard<S, C> {
             |seconds: u32| Duration::from_secs((self.now.0 / 1000).saturating_sub(seconds.into()));
         let wall = self.clock.wall();
         Some(Summary {
-            session: registered.id,
+            session: self.session_id(socket),
             since: wall - ago(registered.since_s),
             last_seen: wall - ago(slot.last_seen_s),
             timeout_s: slot.session.timeout_s(),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use crossbeam_queue::ArrayQueue;
+use crossbeam_queue::SegQueue;
 use everline_protocol::{ErrorCode, HostPort, RequestId, SessionId};
 use everline_uring::Wake;
 use tokio::sync::oneshot;
@@ -76,7 +76,9 @@ pub struct Summary {
 pub struct Mailbox(Arc<Inner>);
 
 struct Inner {
-    letters: ArrayQueue<Letter>,
+    // Grows and shrinks with what is in it: a ring of the bound's size for each of fifty shards would be 18 MB of nothing.
+    letters: SegQueue<Letter>,
+    letters_max: usize,
     // Set by the first letter of a batch, cleared by the shard before it reads: whoever sets it wakes.
     woken: AtomicBool,
     wake: Box<dyn Fn() + Send + Sync>,
@@ -99,19 +101,37 @@ impl Mailbox {
     /// For the ring that `waker` wakes.
     pub fn new(letters_max: usize, waker: impl Wake) -> Self {
         Self(Arc::new(Inner {
-            letters: ArrayQueue::new(letters_max.max(1)),
+            letters: SegQueue::new(),
+            letters_max: letters_max.max(1),
             woken: AtomicBool::new(false),
             wake: Box::new(move || waker.wake()),
         }))
     }
 
-    /// Leaves a letter; wakes the shard unless it has been woken already.
+    /// Leaves a letter; wakes the shard unless it has been woken already. The bound is passed at most by as many letters
+    /// as threads post at the same moment.
     pub fn post(&self, letter: Letter) -> Result<(), MailboxFull> {
-        let posted = self.0.letters.push(letter).map_err(|_refused| MailboxFull);
+        let posted = self.put(letter);
         if !self.0.woken.swap(true, Ordering::AcqRel) {
             (self.0.wake)();
         }
         posted
+    }
+
+    /// Leaves a letter that can wait for the shard's next wake or timer; one in a mailbox that is half full cannot.
+    pub fn leave(&self, letter: Letter) -> Result<(), MailboxFull> {
+        if self.0.letters.len() >= self.0.letters_max / 2 {
+            return self.post(letter);
+        }
+        self.put(letter)
+    }
+
+    fn put(&self, letter: Letter) -> Result<(), MailboxFull> {
+        if self.0.letters.len() >= self.0.letters_max {
+            return Err(MailboxFull);
+        }
+        self.0.letters.push(letter);
+        Ok(())
     }
 
     /// The shard's side, after a wake: from here on a new letter wakes again. Then [`Mailbox::take`] until `None`.
@@ -142,6 +162,13 @@ impl Shards {
         self.0
             .get(usize::from(place.shard()))
             .map_or(Err(MailboxFull), |mailbox| mailbox.post(letter))
+    }
+
+    /// As [`Shards::post`], for a letter that can wait: see [`Mailbox::leave`].
+    pub fn leave(&self, place: Place, letter: Letter) -> Result<(), MailboxFull> {
+        self.0
+            .get(usize::from(place.shard()))
+            .map_or(Err(MailboxFull), |mailbox| mailbox.leave(letter))
     }
 
     /// Posts one letter to each shard; tells how many took it.

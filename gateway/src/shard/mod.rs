@@ -115,6 +115,8 @@ pub(crate) struct Shard<S: Sockets, C: Clock> {
     advertise: Option<HostPort>,
     outbox_bytes_max: usize,
     random: Random,
+    /// What this run's session ids are made of.
+    session_ids: u64,
 
     slots: Slots,
     wheel: Wheel,
@@ -173,11 +175,13 @@ impl<S: Sockets, C: Clock> Shard<S, C> {
         let now = clock.now();
         let slots = sockets.slots();
         let advertise = shared.config.data.advertise.clone();
+        let mut random = Random(seed);
         Self {
             rules: rules(&shared.config),
             outbox_bytes_max: outbox_bytes_max(&shared.config, advertise.as_ref()),
             advertise,
-            random: Random(seed),
+            session_ids: random.next(),
+            random,
             slots: Slots::new(slots),
             wheel: Wheel::new(slots, now, TICK),
             outboxes: Outboxes::default(),
@@ -219,6 +223,9 @@ impl<S: Sockets, C: Clock> Shard<S, C> {
         self.events = events;
         turned?;
         self.ask_again();
+        // Some letters wait for a timer to be due, which they may move: see `Mailbox::leave`.
+        let due = self.wheel.next().is_some_and(|next| next <= self.now);
+        self.letters_left |= due;
         self.read_letters();
         if !self.catches_up(brought) {
             self.serve_timers();
@@ -353,9 +360,14 @@ struct Random(u64);
 impl Random {
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
+        mixed(self.0)
     }
+}
+
+/// Another number for each number, and no resemblance left.
+fn mixed(number: u64) -> u64 {
+    let mut mixed = number;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ (mixed >> 31)
 }

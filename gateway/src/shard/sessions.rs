@@ -10,11 +10,11 @@ use everline_protocol::{
 };
 use everline_uring::{SocketKey, Sockets};
 
-use super::Shard;
 use super::clock::Clock;
 use super::counters::Cause;
 use super::mailbox::Letter;
 use super::slots::{Registered, Slot, Stage, whole_seconds};
+use super::{Shard, mixed};
 use crate::directory::{LINGER_S_MAX, Place};
 use crate::shared::Phase;
 
@@ -64,7 +64,8 @@ impl<S: Sockets, C: Clock> Shard<S, C> {
         let linger_s = u8::try_from(connect.linger_s.min(LINGER_S_MAX)).unwrap_or(u8::MAX);
         let place = Place::new(self.number, socket, u32::from(linger_s));
         let entered = self.judge(connect, place);
-        let id = SessionId(self.random.next());
+        let id = self.session_id(socket);
+        let early = self.random.next() as u8;
         let Some(slot) = self.slots.get_mut(socket) else {
             return;
         };
@@ -74,11 +75,11 @@ impl<S: Sockets, C: Clock> Shard<S, C> {
         };
         slot.registered = Some(Registered {
             msisdn: connect.msisdn,
-            id,
             since_s: whole_seconds(self.now),
             linger_s,
             told_to_leave: false,
         });
+        slot.session.hasten(early);
         slot.session.admit(id, self.now, &self.rules, &mut self.out);
         self.counters.registered(replaced.is_some());
         self.shared.store.registered(connect.msisdn, id);
@@ -87,6 +88,13 @@ impl<S: Sockets, C: Clock> Shard<S, C> {
             // Not taken by a full mailbox: the old session finds out at its next keep-alive.
             let _ = self.shared.shards.post(place, Letter::End { place, code });
         }
+    }
+
+    /// The session of a socket. It is computed from the socket's key, which names one session of this shard and no other,
+    /// and a number that this run of the shard drew: kept for a million sessions it would cost 8 MB.
+    pub(super) fn session_id(&self, socket: SocketKey) -> SessionId {
+        let key = u64::from(socket.slot) << 32 | u64::from(socket.generation);
+        SessionId(mixed(self.session_ids ^ key))
     }
 
     /// The checks behind those of form, in PROTOCOL's order, the cheap ones first; the last one enters the directory
@@ -162,7 +170,7 @@ impl<S: Sockets, C: Clock> Shard<S, C> {
             return;
         }
         let store = &self.shared.store;
-        store.left(registered.msisdn, registered.id, cause.in_store());
+        store.left(registered.msisdn, self.session_id(socket), cause.in_store());
         if matches!(cause, Cause::Bye | Cause::Broken(ErrorCode::Revoked)) {
             self.shared.pending.handset_left(registered.msisdn);
         }

@@ -3,7 +3,7 @@
 //! It is where a million sessions live, so a slot is counted in bytes: what only a few connections need at a time
 //! (bytes to be sent, a PROXY header half read) is kept elsewhere, and the table grows with the highest slot in use.
 
-use everline_protocol::{Millis, Msisdn, Session, SessionId};
+use everline_protocol::{Millis, Msisdn, Session};
 use everline_uring::SocketKey;
 
 use crate::directory::Place;
@@ -31,7 +31,6 @@ pub(super) struct Slot {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Registered {
     pub(super) msisdn: Msisdn,
-    pub(super) id: SessionId,
     /// Seconds since the clock's epoch.
     pub(super) since_s: u32,
     /// As its [`Place`] has it.
@@ -143,21 +142,5 @@ impl Slots {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// An entry of the directory: key, place and a byte of control, in a table that is on average 3/4 full.
-    const DIRECTORY_SHARE: usize = (size_of::<(Msisdn, Place)>() + 1) * 4 / 3 + 1;
-    const TIMER: usize = 12;
-
-    #[test]
-    fn an_idle_session_costs_at_most_128_bytes() {
-        let slot = size_of::<Option<Slot>>();
-        let all = slot + TIMER + DIRECTORY_SHARE;
-        assert!(
-            all <= 128,
-            "{slot} in the table, {TIMER} for its timer, {DIRECTORY_SHARE} in the directory: {all}"
-        );
-    }
-}
+/// Bytes of one connection in its shard's table.
+pub(super) const SLOT_BYTES: usize = size_of::<Option<Slot>>();

@@ -251,6 +251,13 @@ impl World {
         }
     }
 
+    /// What a worker says when a handset has opened a data channel.
+    pub(super) fn data_channel(&self, msisdn: Msisdn) {
+        let place = self.place(msisdn).expect("it is registered");
+        let opened = Letter::DataChannelOpened { place };
+        self.shared.shards.post(place, opened).expect("room");
+    }
+
     pub(super) fn refusal(&self, phone: usize) -> Option<&Refusal> {
         self.phones[phone].refusal()
     }

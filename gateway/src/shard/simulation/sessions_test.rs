@@ -75,6 +75,8 @@ fn a_shard_that_was_held_up_reads_what_came_in_time_before_it_judges() {
         for nth in 0..20 {
             world.registered(number(nth), 20);
         }
+        // From here on all have the same time, whenever their first KEEPALIVE was due.
+        (0..20).for_each(|nth| world.data_channel(number(nth)));
         // One will not answer.
         world.phones[0].mute = true;
         let asked = |world: &World| {
@@ -97,11 +99,10 @@ fn a_shard_that_was_held_up_reads_what_came_in_time_before_it_judges() {
 fn a_data_channel_puts_the_keep_alive_off() {
     let mut world = World::new(Setting::default());
     let phone = world.registered(number(1), 20);
+    world.data_channel(number(1));
     for _ in 0..5 {
         world.steps(15 * 4, 250);
-        let place = world.place(number(1)).expect("it is registered");
-        let opened = Letter::DataChannelOpened { place };
-        world.shared.shards.post(place, opened).expect("room");
+        world.data_channel(number(1));
     }
     world.steps(4, 250);
     assert_eq!(
