@@ -259,9 +259,7 @@ impl Gateway {
             }
         }
         channel.received.extend_from_slice(rest);
-        if channel.received.windows(4).any(|four| four == b"\r\n\r\n")
-            && channel.received.ends_with(b".....")
-        {
+        if channel.received.windows(4).any(|four| four == b"\r\n\r\n") {
             let text = String::from_utf8_lossy(&channel.received);
             let (_, body) = text.split_once("\r\n\r\n").unwrap();
             if body.len() == 2000 {
