@@ -390,7 +390,8 @@ impl Act {
                     self.deadline = now + self.timeout + self.limits.slack;
                 }
             }
-            (Stage::Leaving, _) => {} // It crossed our BYE.
+            // It crossed our BYE, or the WAITINGs of a flood.
+            (Stage::Leaving, _) | (Stage::Misbehaving, RogueKind::Flood) => {}
             _ => self.otherwise("unexpected-verb", out),
         }
     }
@@ -427,7 +428,7 @@ impl Act {
             }
             // Others of its requests, which fare no better.
             (Stage::Ignoring { .. } | Stage::Probing | Stage::Leaving, _)
-            | (Stage::Misbehaving, RogueKind::Frozen) => {}
+            | (Stage::Misbehaving, RogueKind::Frozen | RogueKind::Flood) => {}
             _ => self.otherwise("unexpected-verb", out),
         }
     }

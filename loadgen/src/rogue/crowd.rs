@@ -72,7 +72,7 @@ struct Conn {
     pipe: Pipe,
     rogue: u32,
     is_data: bool,
-    /// Nothing can be sent any more: the next receive tells why.
+    /// Nothing can be sent any more: a receive will tell why.
     broken: bool,
 }
 
@@ -353,7 +353,8 @@ impl<S: Sockets> Crowd<S> {
                     conn.pipe.received(bytes.len(), &mut self.sockets);
                 }
             }
-            Err(Errno(EAGAIN)) if !found.broken => found.pipe.received(0, &mut self.sockets),
+            // Told again when there is something, or an end, after a broken send too.
+            Err(Errno(EAGAIN)) => found.pipe.received(0, &mut self.sockets),
             Err(_) => self.gone(socket, &Gone::Reset),
         }
     }
