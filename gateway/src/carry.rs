@@ -74,12 +74,12 @@ impl Carrier {
         let signalled = Instant::now();
         let (place, handover) = self.wake(id, context).await?;
         self.meters.wake.record(signalled.elapsed().as_secs_f64());
-        // It keeps the session alive (PROTOCOL 3.2). A shard that is too far behind to hear of it will ask the
-        // handset, which costs a KEEPALIVE and no request.
+        // It keeps the session alive (PROTOCOL 3.2), which is soon enough known when a timer of the session's shard is
+        // due. A shard that is too far behind to hear of it will ask the handset, which costs a KEEPALIVE and no request.
         let _ = self
             .shared
             .shards
-            .post(place, Letter::DataChannelOpened { place });
+            .leave(place, Letter::DataChannelOpened { place });
         let channel = self.open(handover).await?;
         match self
             .exchange(channel, outgoing, place, false, interim)
@@ -127,11 +127,10 @@ impl Carrier {
     }
 
     async fn open(&self, handover: Handover) -> Result<Channel, Problem> {
+        let stream = Stream::from_handover(handover, self.shared.config.ingress.write_timeout);
         // What the handset's socket refuses here, it would refuse at the first byte.
-        let broke = Problem::HandsetBroke("its data channel ended at once");
-        let stream = Stream::from_handover(handover, self.shared.config.ingress.write_timeout)
-            .map_err(|_io| broke.clone())?;
-        Channel::open(stream).await.map_err(|_hyper| broke)
+        let broke = |_hyper| Problem::HandsetBroke("its data channel ended at once");
+        Channel::open(stream).await.map_err(broke)
     }
 
     /// Has the handset open a data channel: signals it, once more at half of the wake timeout, and waits. A handset

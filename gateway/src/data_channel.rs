@@ -115,10 +115,8 @@ async fn bind(stream: Stream, id: RequestId, shared: &Shared, meters: &Meters) {
         Ok(()) => meters.channels.bound.increment(1),
         Err(handover) => {
             meters.channels.unknown_request.increment(1);
-            if let Ok(stream) = Stream::from_handover(handover, shared.config.ingress.write_timeout)
-            {
-                refuse(stream, ErrorCode::UnknownRequest).await;
-            }
+            let stream = Stream::from_handover(handover, shared.config.ingress.write_timeout);
+            refuse(stream, ErrorCode::UnknownRequest).await;
         }
     }
 }

@@ -9,7 +9,7 @@ use http::header::{
     CONNECTION, COOKIE, FORWARDED, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
     TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Version};
 
 /// Says `X-Request-Id`.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -76,6 +76,12 @@ pub fn upgrade(fields: &HeaderMap) -> Option<HeaderValue> {
     } else {
         None
     }
+}
+
+/// Whether an HTTP/1 message is its sender's last one on its connection (RFC 9112, section 9.3).
+pub fn is_last(version: Version, fields: &HeaderMap) -> bool {
+    let says = |option| tokens(fields, &CONNECTION).any(|token| token.eq_ignore_ascii_case(option));
+    says("close") || (version < Version::HTTP_11 && !says("keep-alive"))
 }
 
 /// Whether whoever sent this can take trailers.

@@ -7,7 +7,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
-use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -133,18 +132,11 @@ async fn converse(
     let Ok(Ok(beginning)) = begin.await else {
         return;
     };
-    let Ok(local) = stream.local() else { return };
-    let (peer, local) = beginning.addresses.unwrap_or((peer, local));
+    let peer = beginning.peer.unwrap_or(peer);
     // One caller is one address to the limits, however a socket or a balancer writes it.
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     if beginning.is_http2 {
-        speak_http2(
-            stream,
-            Caller::new(carrier, peer, local, None),
-            &rules,
-            stop,
-        )
-        .await;
+        speak_http2(stream, Caller::new(carrier, peer, None), &rules, stop).await;
     } else {
         let bounds = head_gate::Bounds {
             bytes_max: rules.header_bytes_max,
@@ -154,7 +146,7 @@ async fn converse(
         let (gate, control) = HeadGate::new(stream, bounds, accepted);
         speak_http1(
             gate,
-            Caller::new(carrier, peer, local, Some(control)),
+            Caller::new(carrier, peer, Some(control)),
             &rules,
             stop,
         )
@@ -163,19 +155,16 @@ async fn converse(
 }
 
 struct Beginning {
-    // The caller's address and the one that it reached, as a balancer tells them.
-    addresses: Option<(SocketAddr, SocketAddr)>,
+    // The caller's address, as a balancer tells it.
+    peer: Option<SocketAddr>,
     is_http2: bool,
 }
 
 /// Reads the PROXY header if there must be one, and as much as tells HTTP/2 from HTTP/1.
 async fn begin(stream: &mut Stream, proxy_protocol: bool) -> io::Result<Beginning> {
-    let mut addresses = None;
+    let mut peer = None;
     if proxy_protocol {
-        addresses = stream
-            .read_proxy_header()
-            .await?
-            .map(|told| (told.source, told.destination));
+        peer = stream.read_proxy_header().await?.map(|told| told.source);
     }
     let mut seen = Vec::new();
     let is_http2 = loop {
@@ -191,10 +180,7 @@ async fn begin(stream: &mut Stream, proxy_protocol: bool) -> io::Result<Beginnin
         }
     };
     stream.unread(seen.into());
-    Ok(Beginning {
-        addresses,
-        is_http2,
-    })
+    Ok(Beginning { peer, is_http2 })
 }
 
 async fn speak_http1(
@@ -223,7 +209,7 @@ async fn speak_http1(
     }
     let ended = loop {
         tokio::select! {
-            ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => break ended,
+            ended = &mut connection => break ended,
             _ = stop.wait_for(|stop| *stop), if !stopping => {
                 stopping = true;
                 Pin::new(&mut connection).graceful_shutdown();
@@ -231,6 +217,7 @@ async fn speak_http1(
         }
     };
     let parts = connection.into_parts();
+    let said_all = caller.said_last.get() && parts.io.is_between_requests();
     let mut stream = parts.io.into_stream();
     stream.unread(parts.read_buf);
     if let Err(error) = ended {
@@ -253,6 +240,7 @@ async fn speak_http1(
             .await;
             flight.answered();
         }
+        None if said_all => stream.close().await,
         None => stream.close_in_order().await,
     }
 }
@@ -320,9 +308,10 @@ impl<F: Future + 'static> hyper::rt::Executor<F> for OnThisThread {
 struct Caller {
     carrier: Rc<Carrier>,
     peer: SocketAddr,
-    local: SocketAddr,
     // HTTP/1 only.
     gate: Option<Rc<Gate>>,
+    // HTTP/1 only: the request at hand is the caller's last.
+    said_last: Cell<bool>,
     tunnel: RefCell<Option<Tunnel>>,
     activity: Rc<Activity>,
 }
@@ -341,17 +330,12 @@ fn answer_boxed(caller: Rc<Caller>, request: Request<Incoming>) -> Answering {
 }
 
 impl Caller {
-    fn new(
-        carrier: Rc<Carrier>,
-        peer: SocketAddr,
-        local: SocketAddr,
-        gate: Option<Rc<Gate>>,
-    ) -> Rc<Self> {
+    fn new(carrier: Rc<Carrier>, peer: SocketAddr, gate: Option<Rc<Gate>>) -> Rc<Self> {
         Rc::new(Self {
             carrier,
             peer,
-            local,
             gate,
+            said_last: Cell::new(false),
             tunnel: RefCell::new(None),
             activity: Rc::default(),
         })
@@ -361,6 +345,8 @@ impl Caller {
         let received = Instant::now();
         let gate = self.gate.clone();
         let is_head_method = request.method() == Method::HEAD;
+        self.said_last
+            .set(fields::is_last(request.version(), request.headers()));
         let request_id = fields::request_id(request.headers())
             .map_or_else(|| self.carrier.ids.public(), str::to_owned);
         let mut flight = Flight::begin(
@@ -400,7 +386,6 @@ impl Caller {
         flight.admitted(target.handset, permit, shared, id);
         let context = RequestContext {
             caller: self.peer,
-            local: self.local,
             handset: target.handset,
             host: target.host,
             path: target.path,

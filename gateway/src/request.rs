@@ -11,8 +11,6 @@ use http::uri::PathAndQuery;
 pub struct RequestContext {
     /// The caller's address: the peer's, or the one that a trusted PROXY header names.
     pub caller: SocketAddr,
-    /// The gateway's address that the caller reached.
-    pub local: SocketAddr,
     /// Which handset the URL names.
     pub handset: Msisdn,
     /// The host as the caller sent it, port and case untouched.

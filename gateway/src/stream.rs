@@ -6,7 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -16,7 +16,11 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
+use rustix::net::{SocketFlags, acceptfrom_with};
+use socket2::SockRef;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use crate::proxy_header::{Addresses, ProxyHeader, ProxyStep};
@@ -30,6 +34,9 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long accepting rests after the kernel refused a connection for want of descriptors or memory.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
 
+/// Operations that a socket may do before the runtime knows of it.
+const FRESH_TURNS: u8 = 4;
+
 thread_local! {
     // Where bytes are read to before they are copied to hyper; one a thread, because no read spans an await.
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; 64 * 1024].into_boxed_slice());
@@ -40,34 +47,36 @@ thread_local! {
 /// Nothing has been read from it beyond its DATA line: a handset that sent more is refused (PROTOCOL 5.1).
 #[derive(Debug)]
 pub struct Handover {
-    /// Non-blocking.
+    /// Non-blocking, and nobody's: registered with no runtime.
     pub socket: std::net::TcpStream,
 }
 
 /// Where connections come in.
 #[derive(Debug)]
 pub struct Listener {
-    io: TcpListener,
+    io: AsyncFd<std::net::TcpListener>,
     write_timeout: Duration,
 }
 
 impl Listener {
     /// Takes over a non-blocking listener; its connections get this write timeout.
     pub fn new(listener: std::net::TcpListener, write_timeout: Duration) -> io::Result<Self> {
-        Ok(Self {
-            io: TcpListener::from_std(listener)?,
-            write_timeout,
-        })
+        // Accepted sockets inherit it.
+        SockRef::from(&listener).set_tcp_nodelay(true)?;
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe for the sake of types that change their descriptor: a listener keeps its own"
+        )]
+        let io = AsyncFd::with_interest(listener, Interest::READABLE)?;
+        Ok(Self { io, write_timeout })
     }
 
     /// The next connection and its peer. A failure that concerns only one connection, or that time will mend, is
     /// waited out here.
     pub async fn accept(&self) -> (Stream, SocketAddr) {
         loop {
-            match self.io.accept().await {
-                Ok((socket, peer)) => {
-                    return (Stream::from_socket(socket, self.write_timeout), peer);
-                }
+            match self.io.async_io(Interest::READABLE, accept).await {
+                Ok((socket, peer)) => return (Stream::new(socket, self.write_timeout), peer),
                 Err(error) if is_the_peers(&error) => {
                     tracing::debug!(%error, "a connection ended before it was accepted");
                 }
@@ -78,6 +87,15 @@ impl Listener {
             }
         }
     }
+}
+
+/// One connection, non-blocking and registered with no runtime.
+fn accept(listener: &std::net::TcpListener) -> io::Result<(std::net::TcpStream, SocketAddr)> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let (socket, peer) = acceptfrom_with(listener, flags)?;
+    let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+    let peer = peer.ok_or(io::ErrorKind::ConnectionAborted)?;
+    Ok((socket.into(), peer))
 }
 
 fn is_the_peers(error: &io::Error) -> bool {
@@ -121,7 +139,7 @@ impl Meter {
 /// One connection.
 #[derive(Debug)]
 pub struct Stream {
-    io: TokioIo<TcpStream>,
+    socket: Socket,
     // Read before the socket is.
     prefix: Bytes,
     meter: Rc<Meter>,
@@ -131,20 +149,71 @@ pub struct Stream {
     stalled: bool,
 }
 
-impl Stream {
-    /// Registers a non-blocking socket with this thread's runtime.
-    pub fn from_handover(handover: Handover, write_timeout: Duration) -> io::Result<Self> {
-        Ok(Self::from_socket(
-            TcpStream::from_std(handover.socket)?,
-            write_timeout,
-        ))
+/// A socket is made known to the runtime when it first has to be waited for: one that has all it needs at once, as a data
+/// channel has its DATA line when it is accepted, never is, and can go to another thread as it came.
+#[derive(Debug)]
+enum Socket {
+    // And how many operations it may still try.
+    Fresh(std::net::TcpStream, u8),
+    Registered(TokioIo<TcpStream>),
+    // The runtime would not have it.
+    Lost,
+}
+
+impl Socket {
+    /// What a fresh socket does at once; `None`: it would have to wait, and is registered now, or has been before.
+    fn at_once<T>(
+        &mut self,
+        operation: impl FnOnce(&mut &std::net::TcpStream) -> io::Result<T>,
+    ) -> Option<io::Result<T>> {
+        let Self::Fresh(socket, turns) = self else {
+            return None;
+        };
+        // One that never has to wait would keep this thread from all others: the runtime sees to turns being taken.
+        if *turns > 0 {
+            *turns -= 1;
+            match operation(&mut &*socket) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                done => return Some(done),
+            }
+        }
+        let Self::Fresh(socket, _) = std::mem::replace(self, Self::Lost) else {
+            return None;
+        };
+        match TcpStream::from_std(socket) {
+            Ok(socket) => *self = Self::Registered(TokioIo::new(socket)),
+            Err(error) => return Some(Err(error)),
+        }
+        None
     }
 
-    fn from_socket(socket: TcpStream, write_timeout: Duration) -> Self {
-        // A socket that is dead already tells so at its first read; only latency hangs on this option.
-        let _ = socket.set_nodelay(true);
+    /// Once [`Socket::at_once`] has said `None`.
+    fn registered(&mut self) -> io::Result<Pin<&mut TokioIo<TcpStream>>> {
+        match self {
+            Self::Registered(socket) => Ok(Pin::new(socket)),
+            Self::Fresh(..) | Self::Lost => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    fn option<T>(&self, operation: impl FnOnce(SockRef<'_>) -> io::Result<T>) -> io::Result<T> {
+        match self {
+            Self::Fresh(socket, _) => operation(SockRef::from(socket)),
+            Self::Registered(socket) => operation(SockRef::from(socket.inner())),
+            Self::Lost => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+}
+
+impl Stream {
+    /// Of a socket that another thread accepted.
+    pub fn from_handover(handover: Handover, write_timeout: Duration) -> Self {
+        Self::new(handover.socket, write_timeout)
+    }
+
+    fn new(socket: std::net::TcpStream, write_timeout: Duration) -> Self {
         Self {
-            io: TokioIo::new(socket),
+            socket: Socket::Fresh(socket, FRESH_TURNS),
             prefix: Bytes::new(),
             meter: Rc::default(),
             write_timeout,
@@ -156,14 +225,12 @@ impl Stream {
     /// Leaves this thread's runtime, for another thread. What was unread is lost: see [`Handover`].
     pub fn into_handover(self) -> io::Result<Handover> {
         debug_assert!(self.prefix.is_empty(), "bytes that were read would be lost");
-        Ok(Handover {
-            socket: self.io.into_inner().into_std()?,
-        })
-    }
-
-    /// Our own address on this connection.
-    pub fn local(&self) -> io::Result<SocketAddr> {
-        self.io.inner().local_addr()
+        let socket = match self.socket {
+            Socket::Fresh(socket, _) => socket,
+            Socket::Registered(socket) => socket.into_inner().into_std()?,
+            Socket::Lost => return Err(io::ErrorKind::NotConnected.into()),
+        };
+        Ok(Handover { socket })
     }
 
     /// Counts what goes through from now on and went through before.
@@ -233,12 +300,17 @@ impl Stream {
     /// Closes so that the peer sees an error rather than an end: what it has read is not all.
     pub fn reset(self) {
         // Without lingering the kernel sends a reset; if that cannot be set, the drop closes as usual.
-        let _ = socket2::SockRef::from(self.io.inner()).set_linger(Some(Duration::ZERO));
+        let _ = self
+            .socket
+            .option(|socket| socket.set_linger(Some(Duration::ZERO)));
     }
 
     /// Sends our end of the stream; reading goes on.
     pub fn finish_writing(&self) -> io::Result<()> {
-        match socket2::SockRef::from(self.io.inner()).shutdown(Shutdown::Write) {
+        match self
+            .socket
+            .option(|socket| socket.shutdown(Shutdown::Write))
+        {
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
             other => other,
         }
@@ -263,6 +335,19 @@ impl Stream {
         let _ = timeout(DRAIN_TIMEOUT, drain).await;
     }
 
+    /// Closes the connection of a peer that has said all it would say. If it has not, as [`Stream::close_in_order`].
+    pub async fn close(self) {
+        let mut rest = [0; 1];
+        let silent = self.prefix.is_empty()
+            && self
+                .socket
+                .option(|socket| (&*socket).read(&mut rest))
+                .is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        if !silent {
+            self.close_in_order().await;
+        }
+    }
+
     /// Reads what the socket has, at most `bytes_max`, into the thread's scratch, and shows it to `take`.
     fn poll_scratch<T>(
         &mut self,
@@ -272,9 +357,16 @@ impl Stream {
     ) -> Poll<io::Result<T>> {
         SCRATCH.with_borrow_mut(|scratch| {
             let room = scratch.len().min(bytes_max);
-            let mut buffer = ReadBuf::new(scratch.get_mut(..room).unwrap_or_default());
-            ready!(Pin::new(&mut self.io).poll_read(cx, buffer.unfilled()))?;
-            let filled = buffer.filled();
+            let scratch = scratch.get_mut(..room).unwrap_or_default();
+            let filled = match self.socket.at_once(|socket| socket.read(scratch)) {
+                Some(count) => count?,
+                None => {
+                    let mut buffer = ReadBuf::new(scratch);
+                    ready!(self.socket.registered()?.poll_read(cx, buffer.unfilled()))?;
+                    buffer.filled().len()
+                }
+            };
+            let filled = scratch.get(..filled).unwrap_or_default();
             self.meter
                 .received
                 .set(self.meter.received.get() + filled.len() as u64);
@@ -329,7 +421,10 @@ impl Write for Stream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let sent = Pin::new(&mut self.io).poll_write(cx, bytes);
+        let sent = match self.socket.at_once(|socket| socket.write(bytes)) {
+            Some(sent) => Poll::Ready(sent),
+            None => self.socket.registered()?.poll_write(cx, bytes),
+        };
         self.watch_stall(cx, sent)
     }
 
@@ -351,7 +446,10 @@ impl Write for Stream {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let sent = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
+        let sent = match self.socket.at_once(|socket| socket.write_vectored(slices)) {
+            Some(sent) => Poll::Ready(sent),
+            None => self.socket.registered()?.poll_write_vectored(cx, slices),
+        };
         self.watch_stall(cx, sent)
     }
 }
