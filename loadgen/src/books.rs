@@ -287,6 +287,41 @@ impl CallerBooks {
     }
 }
 
+impl AddAssign<&Self> for CallerBooks {
+    fn add_assign(&mut self, other: &Self) {
+        self.due += other.due;
+        self.not_sent += &other.not_sent;
+        self.sent += other.sent;
+        self.in_flight += other.in_flight;
+        self.answered += &other.answered;
+        self.problems += &other.problems;
+        self.failed += &other.failed;
+        self.connections += other.connections;
+        self.body_bytes_in += other.body_bytes_in;
+        // All have the same bounds, and so no addition fails.
+        self.latency += &other.latency;
+        self.service += &other.service;
+        self.latency_failed += &other.latency_failed;
+    }
+}
+
+impl AddAssign<&Self> for CallerBooks {
+    fn add_assign(&mut self, other: &Self) {
+        self.due += other.due;
+        self.not_sent += &other.not_sent;
+        self.sent += other.sent;
+        self.in_flight += other.in_flight;
+        self.answered += &other.answered;
+        self.problems += &other.problems;
+        self.failed += &other.failed;
+        self.connections += other.connections;
+        self.body_bytes_in += other.body_bytes_in;
+        self.latency += &other.latency;
+        self.service += &other.service;
+        self.latency_failed += &other.latency_failed;
+    }
+}
+
 /// A histogram of microseconds up to an hour, exact to three digits (about 200 KiB).
 pub fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 3_600_000_000, 3).expect("these bounds are valid")
@@ -367,6 +402,11 @@ mod tests {
         );
         calls.not_sent.count("too many in flight");
         calls.answered.count("200");
+        calls.latency.saturating_record(5);
         assert_eq!(calls.imbalance(), None);
+        let mut sum = calls.clone();
+        sum += &calls;
+        assert_eq!(sum.imbalance(), None);
+        assert_eq!((sum.due, sum.latency.len(), sum.good()), (4, 2, 2));
     }
 }
