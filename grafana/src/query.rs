@@ -4,15 +4,34 @@ use promql_parser::label::MatchOp;
 use promql_parser::parser::{Expr, LabelModifier, VectorMatchCardinality, VectorSelector};
 use promql_parser::util::{ExprVisitor, walk_expr};
 
-/// What the operator chose.
+/// What the operator chose, as Grafana puts it into a query.
 #[derive(Debug, Clone)]
-pub struct Choices<'a> {
-    /// `$job`
-    pub job: &'a str,
-    /// `$instance`
-    pub instance: &'a str,
-    /// `$__rate_interval`
-    pub rate_interval: &'a str,
+pub struct Choices {
+    job: String,
+    instance: String,
+    rate_interval: &'static str,
+}
+
+impl Choices {
+    /// One gateway. A chosen value is a regular expression inside a PromQL string: what it means there is escaped,
+    /// and the escapes once more.
+    pub fn one(job: &str, instance: &str, rate_interval: &'static str) -> Self {
+        let literally = |value: &str| value.replace('.', r"\\.");
+        Self {
+            job: literally(job),
+            instance: literally(instance),
+            rate_interval,
+        }
+    }
+
+    /// "All": the variables' `allValue`.
+    pub fn all(rate_interval: &'static str) -> Self {
+        Self {
+            job: ".+".into(),
+            instance: ".+".into(),
+            rate_interval,
+        }
+    }
 }
 
 /// Series that a query asks for.
@@ -35,13 +54,12 @@ pub struct Anatomy {
     pub windows_ms: Vec<u128>,
 }
 
-/// The query as Grafana sends it. A chosen value is a regular expression inside a PromQL string: what it means there
-/// is escaped, and the escapes once more.
-pub fn fill(query: &str, choices: &Choices<'_>) -> String {
+/// The query as Grafana sends it.
+pub fn fill(query: &str, choices: &Choices) -> String {
     query
         .replace("$__rate_interval", choices.rate_interval)
-        .replace("$job", &choices.job.replace('.', r"\\."))
-        .replace("$instance", &choices.instance.replace('.', r"\\."))
+        .replace("$job", &choices.job)
+        .replace("$instance", &choices.instance)
 }
 
 /// Takes a filled query apart; the error is the parser's.
@@ -116,11 +134,7 @@ mod tests {
 
     #[test]
     fn a_chosen_address_is_a_regular_expression_in_a_string() {
-        let choices = Choices {
-            job: "gateway",
-            instance: "127.0.0.1:9100",
-            rate_interval: "1m",
-        };
+        let choices = Choices::one("gateway", "127.0.0.1:9100", "1m");
         assert_eq!(
             fill(
                 r#"rate(a{job=~"$job", instance=~"$instance"}[$__rate_interval])"#,

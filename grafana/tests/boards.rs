@@ -46,11 +46,8 @@ fn labels_of(selector: &Selector, place: &str) -> Vec<&'static str> {
 
 #[test]
 fn every_query_reads_what_the_gateway_tells_and_only_the_chosen_gateways() {
-    let choices = Choices {
-        job: "chosen-job",
-        instance: "chosen-instance",
-        rate_interval: "1m",
-    };
+    let (job, instance) = ("chosen-job", "chosen-instance");
+    let choices = Choices::one(job, instance, "1m");
     for board in boards() {
         let queries = board
             .panel_queries()
@@ -70,7 +67,7 @@ fn every_query_reads_what_the_gateway_tells_and_only_the_chosen_gateways() {
                         selector.metric
                     );
                 }
-                for (label, value) in [("job", choices.job), ("instance", choices.instance)] {
+                for (label, value) in [("job", job), ("instance", instance)] {
                     let wanted = (label.to_owned(), "=~", value.to_owned());
                     assert!(
                         selector.labels.contains(&wanted),
