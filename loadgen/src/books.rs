@@ -305,23 +305,6 @@ impl AddAssign<&Self> for CallerBooks {
     }
 }
 
-impl AddAssign<&Self> for CallerBooks {
-    fn add_assign(&mut self, other: &Self) {
-        self.due += other.due;
-        self.not_sent += &other.not_sent;
-        self.sent += other.sent;
-        self.in_flight += other.in_flight;
-        self.answered += &other.answered;
-        self.problems += &other.problems;
-        self.failed += &other.failed;
-        self.connections += other.connections;
-        self.body_bytes_in += other.body_bytes_in;
-        self.latency += &other.latency;
-        self.service += &other.service;
-        self.latency_failed += &other.latency_failed;
-    }
-}
-
 /// A histogram of microseconds up to an hour, exact to three digits (about 200 KiB).
 pub fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 3_600_000_000, 3).expect("these bounds are valid")
