@@ -100,6 +100,8 @@ pub(crate) struct Act {
     data_said: Option<ErrorCode>,
     /// The keep-alive timeout in force.
     timeout: Millis,
+    /// When the request that is ignored was signalled first.
+    signalled: Millis,
     /// KEEPALIVE came.
     challenged: bool,
     /// RECONNECT came: the gateway is about to leave.
@@ -149,6 +151,7 @@ impl Act {
             said: None,
             data_said: None,
             timeout: Millis(0),
+            signalled: Millis(0),
             challenged: false,
             draining: false,
             slow: Vec::new(),
@@ -406,6 +409,7 @@ impl Act {
         match (self.stage, self.kind) {
             (Stage::Waiting, RogueKind::NeverData) => {
                 self.stage = Stage::Ignoring { id, again: false };
+                self.signalled = now;
                 self.deadline = now + self.limits.wake + self.limits.slack;
             }
             (Stage::Waiting, RogueKind::WrongId) => {
@@ -422,6 +426,10 @@ impl Act {
             }
             (Stage::Ignoring { id: first, .. }, _) if first == id => {
                 self.stage = Stage::Ignoring { id, again: true };
+                // The caller is to be told that the handset is silent, not that it left: the rogue outstays the wake.
+                let Limits { wake, slack, .. } = self.limits;
+                let outstay = slack.min(Millis(wake.0 / 2));
+                self.deadline = self.signalled + wake + outstay;
             }
             (Stage::Misbehaving, RogueKind::NeverWaiting) => {
                 self.otherwise("signalled-before-waiting", out);

@@ -44,6 +44,18 @@ pub struct KindBooks {
 }
 
 impl RogueBooks {
+    /// Books of rogues of these kinds that have not begun.
+    pub(super) fn of(kinds: &[RogueKind]) -> Self {
+        Self {
+            rogues: u32::try_from(kinds.len()).unwrap_or(u32::MAX),
+            kinds: kinds
+                .iter()
+                .map(|kind| (*kind, KindBooks::default()))
+                .collect(),
+            requests: CallerBooks::default(),
+        }
+    }
+
     /// Acts that the gateway met otherwise than it must, of all kinds.
     pub fn otherwise(&self) -> u64 {
         self.kinds.values().map(|kind| kind.otherwise.total()).sum()

@@ -86,19 +86,13 @@ impl<S: Sockets> Crowd<S> {
         epoch_unix_s: u64,
         seed: u64,
     ) -> Self {
-        let rogues = u32::try_from(plan.kinds.len()).unwrap_or(u32::MAX);
+        let books = RogueBooks::of(&plan.kinds);
+        let rogues = books.rogues;
         let mut random = SmallRng::seed_from_u64(seed);
         let mut wheel = Wheel::new(rogues, Millis(0), TICK);
         // Not all in the first moment, or they would go on in step.
         for rogue in 0..rogues {
             wheel.set(rogue, Millis(random.random_range(0..=plan.pause.0)));
-        }
-        let mut books = RogueBooks {
-            rogues,
-            ..Default::default()
-        };
-        for kind in &plan.kinds {
-            books.kinds.entry(*kind).or_default();
         }
         let one = |kind: &RogueKind| Rogue {
             kind: *kind,

@@ -104,7 +104,6 @@ pub struct Rogues {
 }
 
 /// What the thread is told, and tells.
-#[derive(Default)]
 struct Desk {
     stop: AtomicBool,
     books: Mutex<RogueBooks>,
@@ -123,10 +122,13 @@ impl Rogues {
         mint: Arc<Mint>,
         runtime: &Handle,
     ) -> Result<Self, RogueError> {
-        let rogues = u32::try_from(plan.kinds.len()).unwrap_or(u32::MAX);
-        let roster = Arc::new(Roster::new(plan.first, rogues)?);
+        let books = RogueBooks::of(&plan.kinds);
+        let roster = Arc::new(Roster::new(plan.first, books.rogues)?);
         let calls = plan.calls.take();
-        let desk = Arc::new(Desk::default());
+        let desk = Arc::new(Desk {
+            stop: AtomicBool::new(false),
+            books: Mutex::new(books),
+        });
         let (waker, thread) = hire(plan, mint, roster.clone(), desk.clone())?;
         let calls_limit = calls.as_ref().map_or(Duration::ZERO, |calls| calls.timeout);
         let callers = calls.map(|calls| Callers::new(calls, roster, rand::random()));
