@@ -35,7 +35,8 @@ impl Ring {
             }
             State::Open => {
                 slot.state = State::Closing;
-                let (watched, others) = (slot.watched, slot.in_flight > u8::from(slot.watched));
+                let watched = slot.watch.is_on();
+                let others = slot.in_flight > u8::from(watched);
                 if watched {
                     self.cancel(Tag::of_socket(Kind::Watch, socket));
                 }

@@ -53,6 +53,15 @@ pub struct SocketKey {
 pub struct Lease {
     pub(crate) buffer: u32,
     pub(crate) len: u32,
+    pub(crate) more: bool,
+}
+
+impl Lease {
+    /// Whether there was more in the socket, bytes or the peer's end, when these bytes were taken. If not, the next
+    /// [`Event::Readable`] tells of whatever comes: receiving again until EAGAIN would bring nothing.
+    pub fn more(&self) -> bool {
+        self.more
+    }
 }
 
 /// The kernel's answer when it is not a success: an errno, positive.
@@ -131,7 +140,8 @@ pub trait Sockets {
 
     /// Fetches what is there, without waiting for it: [`Event::Received`]. One at a time for a socket. If that filled
     /// the buffer, a [`Event::Readable`] follows, since there may be more. Bytes and the peer's end that come together
-    /// are one arrival: who must not miss the end receives again until EAGAIN, an empty lease or another error.
+    /// are one arrival: who must not miss the end receives again while [`Lease::more`] says so, and after an arrival that
+    /// was told during the receive.
     fn receive(&mut self, socket: SocketKey);
 
     /// Sends at most [`Sockets::buffer_bytes`] of `bytes` as far as the kernel takes them at once: [`Event::Sent`].

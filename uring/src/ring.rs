@@ -16,7 +16,7 @@ use crate::address::Address;
 use crate::buffers::Buffers;
 use crate::dialling::Dialling;
 use crate::setup::{self, RingError};
-use crate::table::{State, Table};
+use crate::table::{State, Table, Watch};
 use crate::tag::{INDEX_MAX, Kind, Tag};
 use crate::waker::Waker;
 use crate::{Errno, Event, Lease, SocketKey, Sockets};
@@ -75,6 +75,9 @@ struct Accepting {
     socket: Option<SocketKey>,
     peer: Address,
 }
+
+/// What a poll says when the peer has closed, or half of it, or reset.
+const ENDED: u32 = (libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR) as u32;
 
 /// A lease of nothing, at the end of a stream: it holds no buffer.
 const NO_BUFFER: u32 = u32::MAX;
@@ -259,7 +262,8 @@ impl Ring {
                 self.operation_ended(tag.socket());
             }
             Some(kind @ (Kind::Receive | Kind::Send)) => {
-                self.transfer_ended(kind, tag.index(), result, events);
+                let more = cqueue::sock_nonempty(completion.flags());
+                self.transfer_ended(kind, tag.index(), result, more, events);
             }
             Some(Kind::Connect) => self.dial_step_ended(tag.socket(), result, events),
             Some(Kind::Close) => self.closed(tag.socket(), events),
@@ -293,7 +297,14 @@ impl Ring {
             return;
         };
         // Without F_MORE the kernel has ended the multishot, whatever its result says.
-        slot.watched = more;
+        // An end that came together with bytes is told once, here: a receive that takes the bytes does not see a reset
+        // behind them (Linux 6.18).
+        let ended = result >= 0 && result as u32 & ENDED != 0;
+        slot.watch = match (more, ended || slot.watch == Watch::Ended) {
+            (false, _) => Watch::Off,
+            (true, false) => Watch::On,
+            (true, true) => Watch::Ended,
+        };
         if slot.state == State::Open && (result >= 0 || !more) {
             events.push(Event::Readable {
                 socket,
@@ -305,14 +316,22 @@ impl Ring {
         }
     }
 
-    fn transfer_ended(&mut self, kind: Kind, buffer: u32, result: i32, events: &mut Vec<Event>) {
+    fn transfer_ended(
+        &mut self,
+        kind: Kind,
+        buffer: u32,
+        result: i32,
+        more: bool,
+        events: &mut Vec<Event>,
+    ) {
         self.pointing -= 1;
         let socket = self.borrowers[buffer as usize];
         let slot = self
             .table
             .slot(socket)
             .expect("a slot is not released while an operation is in flight");
-        let (open, watching) = (slot.state == State::Open, slot.watched);
+        let (open, watching) = (slot.state == State::Open, slot.watch.is_on());
+        let more = more || slot.watch == Watch::Ended;
         let keeps_buffer = kind == Kind::Receive && open && result > 0;
         if !keeps_buffer {
             self.buffers.give_back(buffer);
@@ -330,10 +349,12 @@ impl Ring {
                 0 => Ok(Lease {
                     buffer: NO_BUFFER,
                     len: 0,
+                    more,
                 }),
                 1.. => Ok(Lease {
                     buffer,
                     len: result as u32,
+                    more,
                 }),
             };
             let full = matches!(&result, Ok(lease) if lease.len as usize == self.buffers.bytes());
@@ -424,10 +445,10 @@ impl Sockets for Ring {
     }
 
     fn watch(&mut self, socket: SocketKey) {
-        let Some(slot) = self.table.open(socket).filter(|slot| !slot.watched) else {
+        let Some(slot) = self.table.open(socket).filter(|slot| !slot.watch.is_on()) else {
             return;
         };
-        slot.watched = true;
+        slot.watch = Watch::On;
         slot.in_flight += 1;
         let events = (libc::POLLIN | libc::POLLRDHUP) as u32;
         let entry = opcode::PollAdd::new(Fixed(socket.slot), events)

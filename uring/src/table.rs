@@ -17,6 +17,23 @@ pub(crate) enum State {
     Closing,
 }
 
+/// What the multishot poll of a slot does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Watch {
+    /// It is not armed.
+    Off,
+    /// It is armed.
+    On,
+    /// It is armed, and has told that the peer has ended the connection.
+    Ended,
+}
+
+impl Watch {
+    pub(crate) fn is_on(self) -> bool {
+        self != Self::Off
+    }
+}
+
 /// Bytes that a socket in use costs in its ring's table, the kernel's share aside.
 pub const SLOT_BYTES: usize = 8;
 
@@ -27,8 +44,7 @@ pub(crate) struct Slot {
     /// Operations in flight whose last completion has not come; the slot is closed only at 0.
     pub(crate) in_flight: u8,
     pub(crate) state: State,
-    /// The multishot poll is armed.
-    pub(crate) watched: bool,
+    pub(crate) watch: Watch,
     /// A reset was asked for, not a close.
     pub(crate) reset: bool,
 }
@@ -48,7 +64,7 @@ const FRESH: Slot = Slot {
     generation: 0,
     in_flight: 0,
     state: State::Free,
-    watched: false,
+    watch: Watch::Off,
     reset: false,
 };
 

@@ -1,7 +1,7 @@
 //! What only the kernel's ring can show: real sockets on loopback, their FINs and resets, and what a turn costs.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use everline_uring::{Errno, Event, Ring, RingConfig, SocketKey, Sockets, Wake};
@@ -94,6 +94,117 @@ impl World {
         self.until("the close", |event| {
             matches!(event, Event::Closed(s) if *s == socket).then_some(())
         });
+    }
+}
+
+#[test]
+fn a_line_that_comes_alone_costs_one_receive() {
+    let mut world = World::new(8, 4);
+    let mut peer = world.dial();
+    let (socket, _) = world.accept();
+    world.ring.watch(socket);
+    for _ in 0..3 {
+        peer.write_all(b"WAITING\r\n").expect("connected");
+        world.until("bytes", |event| {
+            matches!(event, Event::Readable { socket: s, .. } if *s == socket).then_some(())
+        });
+        world.ring.receive(socket);
+        let more = world.until("the line", |event| match event {
+            Event::Received {
+                result: Ok(lease), ..
+            } => Some(lease.more()),
+            _ => None,
+        });
+        assert!(!more, "nothing else was sent");
+    }
+}
+
+/// The end may come behind bytes, with them, or between the poll and the receive.
+#[test]
+fn who_reads_while_there_is_more_misses_no_end() {
+    let mut world = World::new(8, 4);
+    for round in 0..60 {
+        let mut peer = world.dial();
+        let (socket, _) = world.accept();
+        world.ring.watch(socket);
+        world.ring.send(socket, b"unread");
+        world.until("the send", |event| {
+            matches!(event, Event::Sent { .. }).then_some(())
+        });
+        peer.write_all(b"last words").expect("connected");
+        if round % 3 == 0 {
+            world.until("bytes", |event| {
+                matches!(event, Event::Readable { .. }).then_some(())
+            });
+            world.ring.receive(socket);
+        }
+        if round % 2 == 0 {
+            // What it has not read makes its close a reset.
+            drop(peer);
+        } else {
+            peer.shutdown(Shutdown::Write).expect("connected");
+        }
+        let mut reader = Reader {
+            receiving: round % 3 == 0,
+            again: false,
+            ended: false,
+        };
+        let deadline = Instant::now() + PATIENCE;
+        while !reader.ended {
+            assert!(Instant::now() < deadline, "round {round}: no end was told");
+            for event in std::mem::take(&mut world.events) {
+                reader.handle(&mut world.ring, event);
+            }
+            if !reader.ended {
+                let wait = Some(Duration::from_millis(100));
+                world
+                    .ring
+                    .turn(wait, &mut world.events)
+                    .expect("a turn works");
+            }
+        }
+        world.ring.close(socket);
+        world.closed(socket);
+        world.events.clear();
+    }
+}
+
+/// Follows the rules of [`Sockets::receive`], and receives for no other reason.
+struct Reader {
+    receiving: bool,
+    again: bool,
+    ended: bool,
+}
+
+impl Reader {
+    fn handle(&mut self, ring: &mut Ring, event: Event) {
+        let (socket, read_on) = match event {
+            Event::Readable { .. } if self.receiving => {
+                self.again = true;
+                return;
+            }
+            Event::Readable { socket, .. } => (socket, true),
+            Event::Received { socket, result } => {
+                let more = match result {
+                    Ok(lease) => {
+                        self.ended |= ring.bytes(&lease).is_empty();
+                        let more = lease.more();
+                        ring.release(lease);
+                        more
+                    }
+                    Err(errno) => {
+                        self.ended |= errno != Errno(libc::EAGAIN);
+                        false
+                    }
+                };
+                (socket, more || std::mem::take(&mut self.again))
+            }
+            _ => return,
+        };
+        self.receiving = read_on && !self.ended;
+        if self.receiving {
+            ring.receive(socket);
+        }
     }
 }
 

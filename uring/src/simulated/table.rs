@@ -154,6 +154,7 @@ impl Pool {
         Some(Lease {
             buffer,
             len: len as u32,
+            more: false,
         })
     }
 

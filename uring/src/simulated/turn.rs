@@ -7,7 +7,7 @@ use super::SimulatedRing;
 use super::connection::{Found, Phase};
 use super::net::PeerId;
 use super::table::{Slot, Use};
-use crate::{Errno, Event, SocketKey};
+use crate::{Errno, Event, Lease, SocketKey};
 
 /// Something asked of the ring that has not ended.
 #[derive(Debug)]
@@ -274,8 +274,10 @@ impl SimulatedRing {
         if (spurious || short) && connection.readable() {
             connection.segment_follows();
         }
+        // The kernel looks when it has copied: more may have come meanwhile, and a wrong yes is allowed.
+        let more = connection.readable() || spurious;
         drop(net);
-        let result = lease.ok_or(failed);
+        let result = lease.map(|lease| Lease { more, ..lease }).ok_or(failed);
         self.completes(socket, Event::Received { socket, result });
         None
     }
