@@ -294,3 +294,169 @@ impl Misfits {
         Spread::new(min, max.max(min))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn setting() -> CallSetting {
+        CallSetting {
+            ingress: "127.0.0.1:8080".parse().unwrap(),
+            domain: "localhost".into(),
+            duration: Duration::from_secs(60),
+            first: Msisdn::from_u64(34_700_000_000).unwrap(),
+            handsets: 1000,
+            answer_bytes: 64,
+            descriptors_max: 20_000,
+        }
+    }
+
+    fn table(text: &str) -> RequestsTable {
+        toml::from_str(text).unwrap()
+    }
+
+    /// The keys that are wrong, in the order of the check.
+    fn wrong(text: &str) -> Vec<String> {
+        let wrong = table(text).plan(&setting()).unwrap_err();
+        wrong.into_iter().map(|wrong| wrong.key).collect()
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let table = table(
+            "concurrency = 5\n targets = \"skewed\"\n skew = 1.5\n methods = { GET = 9, POST = 1 }\n \
+             upload_bytes = { min = 10, max = 1000 }\n answer_bytes = 4096\n think_time_ms = { min = 1, max = 5 }\n \
+             keep_alive = false\n host_form = true\n path = \"/contacts?all\"\n timeout_s = 2.5\n verify = false",
+        );
+        let plan = table.plan(&setting()).unwrap();
+        assert_eq!(
+            plan.pace,
+            Pace::Concurrency {
+                callers: 5,
+                think_ms: Spread::new(1, 5)
+            }
+        );
+        assert_eq!(plan.whom, Whom::Skewed { exponent: 1.5 });
+        assert_eq!(
+            plan.methods,
+            Methods::new(vec![(Method::GET, 9), (Method::POST, 1)])
+        );
+        assert_eq!(plan.upload_bytes, Spread::new(10, 1000));
+        assert_eq!(plan.answer, AnswerSize::Asked(Spread::fixed(4096)));
+        assert_eq!((plan.keep_alive, plan.host_form), (false, true));
+        assert_eq!(plan.path, "/contacts?all");
+        assert_eq!(plan.timeout, Duration::from_millis(2500));
+        assert!(!plan.verify);
+    }
+
+    #[test]
+    fn a_rate_is_all_that_must_be_given() {
+        let plan = table("per_second = 50").plan(&setting()).unwrap();
+        assert_eq!(
+            plan.pace,
+            Pace::PerSecond {
+                rate: 50.0,
+                in_flight_max: 8192
+            }
+        );
+        assert_eq!(plan.whom, Whom::Uniform);
+        assert_eq!(plan.methods, Methods::one(Method::GET));
+        assert_eq!(plan.answer, AnswerSize::HandsetsOwn(64));
+        assert!(plan.verify && plan.keep_alive);
+        let uploads = table("per_second = 50\n upload_bytes = 1").plan(&setting());
+        assert_eq!(uploads.unwrap().methods, Methods::one(Method::POST));
+    }
+
+    #[test]
+    fn no_more_is_in_flight_than_there_are_descriptors_for() {
+        let small = CallSetting {
+            descriptors_max: 1000,
+            ..setting()
+        };
+        let plan = table("per_second = 50").plan(&small).unwrap();
+        assert_eq!(
+            plan.pace,
+            Pace::PerSecond {
+                rate: 50.0,
+                in_flight_max: 500
+            }
+        );
+        assert!(table("concurrency = 501").plan(&small).is_err());
+    }
+
+    #[test]
+    fn only_handsets_of_the_run_are_held_to_its_answers() {
+        for (msisdn, verify) in [("34700000999", true), ("34700001000", false)] {
+            let text = format!("per_second = 1\n targets = \"{msisdn}\"");
+            let plan = table(&text).plan(&setting()).unwrap();
+            assert_eq!(plan.verify, verify);
+            assert!(matches!(plan.whom, Whom::One(one) if one.digits().to_string() == msisdn));
+        }
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_told_with_its_key() {
+        let all = "per_second = 0\n in_flight_max = 0\n think_time_ms = 5\n targets = \"+34\"\n skew = 11\n \
+                   upload_bytes = { min = 5, max = 4 }\n answer_bytes = 1099511627777\n path = \"x\"\n timeout_s = 0\n \
+                   methods = { CONNECT = 1, \"G T\" = 1, GET = 0 }";
+        assert_eq!(
+            wrong(all),
+            [
+                "in_flight_max",
+                "think_time_ms",
+                "per_second",
+                "skew",
+                "skew",
+                "targets",
+                "upload_bytes",
+                "methods.CONNECT",
+                "methods.G T",
+                "methods.GET",
+                "upload_bytes",
+                "answer_bytes",
+                "path",
+                "timeout_s"
+            ]
+        );
+        for (text, key) in [
+            ("", "per_second"),
+            ("per_second = 1\n concurrency = 1", "per_second"),
+            ("per_second = nan", "per_second"),
+            ("concurrency = 0", "concurrency"),
+            ("concurrency = 10001", "concurrency"),
+            ("concurrency = 1\n skew = 1", "skew"),
+            (
+                "concurrency = 1\n think_time_ms = 86400001",
+                "think_time_ms",
+            ),
+            (
+                "per_second = 1\n upload_bytes = 1\n methods = { GET = 1 }",
+                "upload_bytes",
+            ),
+            ("per_second = 1\n path = \"/a b\"", "path"),
+            ("per_second = 1\n timeout_s = inf", "timeout_s"),
+        ] {
+            assert_eq!(wrong(text), [key], "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_key_or_no_size_is_refused() {
+        for (text, why) in [
+            ("per_minute = 5", "unknown field `per_minute`"),
+            (
+                "upload_bytes = { min = 1 }",
+                "expected a whole number, or a range",
+            ),
+            ("upload_bytes = -1", "expected a whole number, or a range"),
+            (
+                "answer_bytes = \"1k\"",
+                "expected a whole number, or a range",
+            ),
+            ("methods = { GET = -1 }", "invalid value"),
+        ] {
+            let error = toml::from_str::<RequestsTable>(text).unwrap_err();
+            assert!(error.to_string().contains(why), "{error}");
+        }
+    }
+}
