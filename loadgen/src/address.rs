@@ -49,6 +49,12 @@ impl fmt::Display for Block {
 }
 
 impl Block {
+    /// Where loopback connections come from unless the tester says otherwise.
+    pub const SOURCES: Self = Self {
+        address: IpAddr::V4(Ipv4Addr::new(127, 1, 0, 0)),
+        prefix: 16,
+    };
+
     /// Whether `address` lies in this block.
     pub fn contains(&self, address: IpAddr) -> bool {
         fn same(a: u128, b: u128, bits: u32, prefix: u8) -> bool {
@@ -168,6 +174,15 @@ impl Sources {
         })
     }
 
+    /// The addresses of slice `index` (from 0) of `count` equal ones, for one of several processes.
+    pub fn slice(self, index: u32, count: u32) -> Self {
+        let each = (self.count / count.max(1)).max(1);
+        Self {
+            first: self.first + (index * each) % self.count,
+            count: each,
+        }
+    }
+
     /// The source address number `index`, round and round, with any port.
     pub fn at(&self, index: u32) -> SocketAddr {
         SocketAddr::new(
@@ -241,6 +256,10 @@ mod tests {
         assert_eq!(all.at(65_535).ip().to_string(), "127.1.0.0");
         let one = Sources::new("127.0.0.9".parse().unwrap(), 1).unwrap();
         assert_eq!(one.at(5).ip().to_string(), "127.0.0.9");
+        let slices = [0, 1, 2].map(|index| all.slice(index, 3));
+        assert_eq!(slices[0].at(0).ip(), all.at(0).ip());
+        assert_eq!(slices[1].at(0).ip(), all.at(slices[0].count).ip());
+        assert_eq!(slices[0].at(slices[0].count).ip(), all.at(0).ip());
     }
 
     #[test]

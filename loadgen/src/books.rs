@@ -149,11 +149,7 @@ impl FleetBooks {
             (
                 "registered",
                 self.registered,
-                self.open
-                    + self.left
-                    + self.dropped.total()
-                    + self.moved
-                    + self.lost.total(),
+                self.open + self.left + self.dropped.total() + self.moved + self.lost.total(),
             ),
             (
                 "wakes",

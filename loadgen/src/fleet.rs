@@ -45,8 +45,8 @@ pub struct FleetPlan {
     pub targets: Targets,
     /// Where loopback connections come from.
     pub sources: Option<Sources>,
-    /// Addresses that the handsets of the whole run use; those of data channels come after them.
-    pub handset_sources: u32,
+    /// How many of these handsets and rogues use; those of data channels come after them.
+    pub sources_taken: u32,
     /// Keep-alive timeout to ask for, seconds.
     pub timeout_s: u32,
     /// Linger of data channels, seconds; 0: none.
@@ -362,7 +362,7 @@ impl<S: Sockets> Fleet<S> {
     pub(crate) fn next_data_source(&mut self, to: SocketAddr) -> Option<SocketAddr> {
         self.data_source = (self.data_source + 1) % DATA_SOURCES;
         self.source(
-            self.plan.handset_sources + self.share.fleet * DATA_SOURCES + self.data_source,
+            self.plan.sources_taken + self.share.fleet * DATA_SOURCES + self.data_source,
             to,
         )
     }

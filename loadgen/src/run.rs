@@ -1,36 +1,34 @@
-//! A run from beginning to end: starts fleets and callers, passes through the phases, collects the report.
+//! A run from beginning to end: starts fleets, passes through the phases of its plan, collects the report.
 //!
-//! Fleets have a thread and a ring each, callers a runtime; this is the main thread, which wakes ten times a second
-//! to look at the books, and at Ctrl-C.
+//! Fleets and rogues have threads of their own, callers a runtime; this is the main thread, which looks at the books
+//! ten times a second, says when a phase is over, and hears Ctrl-C.
+
+mod crews;
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use everline_uring::{
-    Ring, RingConfig, RingError, Sockets as _, Wake as _, Waker, table_slots_max,
-};
+use everline_uring::{RingError, table_slots_max};
 use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 
+use self::crews::{Common, Crews, HireError, Layout};
 use crate::books::{CallerBooks, FleetBooks, histogram};
 use crate::caller::{CallPlan, Callers};
-use crate::fleet::{Fleet, FleetEnd, FleetPlan, Share};
+use crate::fleet::{FleetEnd, FleetPlan};
 use crate::machine::{Machine, ProcessSample};
-use crate::orders::{Desk, Order, Ramp};
+use crate::orders::Order;
 use crate::progress::{Line, Progress};
 use crate::report::{Border, Look, Material, PhaseMaterial, Report, Seconds};
+use crate::rogue::{RogueBooks, RoguePlan, Rogues};
 use crate::roster::Roster;
+use crate::scenario::{Course, PhasePlan};
+use crate::thresholds::Threshold;
 use crate::tokens::Mint;
 
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Slots that a fleet keeps for data channels and for handsets on the move.
-const SPARE_SLOTS_MAX: u32 = 1024;
-/// Buffers of a ring, and their size: a fleet's transfers are short.
-const BUFFERS: u32 = 256;
-const BUFFER_BYTES: usize = 16 * 1024;
-const ENTRIES: u32 = 2048;
 /// How long the callers' last requests may take beyond their own limit.
 const CALLERS_SLACK: Duration = Duration::from_secs(5);
 
@@ -39,20 +37,20 @@ const CALLERS_SLACK: Duration = Duration::from_secs(5);
 pub struct RunPlan {
     /// Masked command line.
     pub command: Vec<String>,
-    /// How many handsets.
-    pub handsets: u32,
+    /// Name of the scenario; `None`: the command line says what to do.
+    pub scenario: Option<String>,
+    /// What happens, in order.
+    pub phases: Vec<PhasePlan>,
+    /// What the run is to reach.
+    pub thresholds: Vec<Threshold>,
+    /// How many handsets are to have registered in the end.
+    pub wanted: u32,
     /// How many fleets at least.
     pub threads: u32,
     /// Size of a ring's table; `None`: as large as it may be.
     pub table_slots: Option<u32>,
     /// Registrations under way at one time.
     pub connecting: u32,
-    /// Registrations begun each second.
-    pub per_second: Option<f64>,
-    /// The longest ramp.
-    pub ramp_limit: Duration,
-    /// Length of the hold.
-    pub hold: Duration,
     /// Threads of the callers' runtime.
     pub caller_threads: usize,
     /// Process to sample.
@@ -65,8 +63,6 @@ pub struct RunPlan {
     pub mint: Mint,
     /// Numbers.
     pub roster: Roster,
-    /// Callers, if any.
-    pub calls: Option<CallPlan>,
     /// What the fleets do.
     pub fleet: FleetPlan,
 }
@@ -82,41 +78,58 @@ pub enum RunError {
     Start(#[from] io::Error),
 }
 
+impl From<HireError> for RunError {
+    fn from(error: HireError) -> Self {
+        match error {
+            HireError::Ring(error) => Self::Ring(error),
+            HireError::Thread(error) => Self::Start(error),
+        }
+    }
+}
+
 /// Makes the run. Ends early on Ctrl-C.
-pub fn run(plan: RunPlan) -> Result<Report, RunError> {
+pub fn run(mut plan: RunPlan) -> Result<Report, RunError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(plan.caller_threads)
         .thread_name("caller")
         .enable_all()
         .build()?;
     let interrupts = count_interrupts(&runtime)?;
+    let phases = std::mem::take(&mut plan.phases);
     let mut run = Run::start(plan, interrupts)?;
-    let phases = run.phases(&runtime);
+    let mut passed = Vec::new();
+    for phase in phases {
+        if run.is_interrupted() {
+            break;
+        }
+        passed.push(run.pass(phase, &runtime));
+    }
+    passed.push(run.finish());
     // Whoever still hangs on a socket need not be waited for.
     runtime.shutdown_background();
-    Ok(run.report(phases))
-}
-
-/// One fleet's thread.
-struct Crew {
-    desk: Arc<Desk>,
-    waker: Waker,
-    thread: Option<JoinHandle<io::Result<FleetEnd>>>,
+    Ok(run.report(passed))
 }
 
 struct Run {
     epoch: Instant,
     started_unix_s: u64,
     command: Vec<String>,
-    handsets: u64,
-    ramp_limit: Duration,
-    hold: Duration,
+    scenario: Option<String>,
+    thresholds: Vec<Threshold>,
+    wanted: u32,
     gateway_pid: Option<u32>,
+    mint: Arc<Mint>,
     roster: Arc<Roster>,
-    calls: Option<CallPlan>,
-    callers: Option<Arc<Callers>>,
-    crews: Vec<Crew>,
+    crews: Crews,
     ends: Vec<FleetEnd>,
+    calling: Option<Calling>,
+    /// Of the phases that are over; `None`: nobody has called yet.
+    calls_before: Option<CallerBooks>,
+    rogues: Option<Rogues>,
+    /// Of the phases that are over; `None`: nobody has misbehaved yet.
+    rogues_before: Option<RogueBooks>,
+    /// Storms ordered so far.
+    storms: u64,
     faults: Vec<String>,
     interrupts: Arc<AtomicU32>,
     progress: Progress,
@@ -124,47 +137,55 @@ struct Run {
     open_max: u64,
 }
 
+/// The callers of a phase.
+struct Calling {
+    callers: Arc<Callers>,
+    task: JoinHandle<()>,
+    timeout: Duration,
+}
+
 impl Run {
     fn start(plan: RunPlan, interrupts: Arc<AtomicU32>) -> Result<Self, RunError> {
         let started_unix_s = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
-        let shares = shares(&plan, plan.table_slots.map_or_else(table_slots_max, Ok)?);
         let mut progress = Progress::new(plan.quiet);
         plan.notes.iter().for_each(|note| progress.say(note));
-        let (roster, mint) = (Arc::new(plan.roster), Arc::new(plan.mint));
         let mut fleet = plan.fleet;
         if fleet.sources.is_some() && !kernel_can_bind() {
             fleet.sources = None;
             progress.say("this kernel can't bind the sockets of a ring (Linux 6.11 can): all come from one address");
         }
-        let fleet = Arc::new(fleet);
-        let epoch = Instant::now();
-        let mut crews = Vec::new();
-        for (share, slots) in shares {
-            let parts = (fleet.clone(), mint.clone(), roster.clone());
-            let crew = hire(share, slots, parts, epoch, started_unix_s)?;
-            let part = f64::from(share.handsets) / f64::from(plan.handsets);
-            crew.desk.order(Order::Ramp(Ramp {
-                handsets: share.handsets,
-                per_second: plan.per_second.map(|rate| rate * part),
-            }));
-            crew.waker.wake();
-            crews.push(crew);
-        }
+        let layout = Layout {
+            handsets: plan.roster.handsets(),
+            threads: plan.threads,
+            table_slots: plan.table_slots.map_or_else(table_slots_max, Ok)?,
+            connecting: plan.connecting,
+        };
+        let common = Common {
+            plan: Arc::new(fleet),
+            mint: Arc::new(plan.mint),
+            roster: Arc::new(plan.roster),
+            epoch: Instant::now(),
+            epoch_unix_s: started_unix_s,
+        };
         Ok(Self {
-            epoch,
+            crews: Crews::hire(layout, &common)?,
+            epoch: common.epoch,
             started_unix_s,
             command: plan.command,
-            handsets: u64::from(plan.handsets),
-            ramp_limit: plan.ramp_limit,
-            hold: plan.hold,
+            scenario: plan.scenario,
+            thresholds: plan.thresholds,
+            wanted: plan.wanted,
             gateway_pid: plan.gateway_pid,
-            roster,
-            calls: plan.calls,
-            callers: None,
-            crews,
+            mint: common.mint,
+            roster: common.roster,
             ends: Vec::new(),
+            calling: None,
+            calls_before: None,
+            rogues: None,
+            rogues_before: None,
+            storms: 0,
             faults: Vec::new(),
             interrupts,
             progress,
@@ -173,89 +194,161 @@ impl Run {
         })
     }
 
-    fn phases(&mut self, runtime: &Runtime) -> Vec<PhaseMaterial> {
-        let start = self.border();
-        let (handsets, limit) = (self.handsets, self.epoch + self.ramp_limit);
-        let ramped = self.watch("ramp", |_, books| {
-            books.settled >= handsets || Instant::now() >= limit
-        });
-        if ramped && self.books().settled < handsets {
-            self.faults.push(
-                "the ramp ended at its time limit, before every handset had tried to register"
-                    .into(),
-            );
+    /// Passes through one phase.
+    fn pass(&mut self, phase: PhasePlan, runtime: &Runtime) -> PhaseMaterial {
+        let from = self.border();
+        let kind = phase.course.kind();
+        if let Some(churn) = phase.churn {
+            self.crews.order(Order::Churn(Some(churn)));
         }
-        let ramp = self.border();
-        self.hold(runtime);
-        let hold = self.border();
-        self.finish();
-        let phase = |name: &'static str, from: &Border, to: &Border| PhaseMaterial {
-            name: name.to_owned(),
-            kind: name,
-            from: from.clone(),
-            to: to.clone(),
-            back_s: None,
-        };
-        vec![
-            phase("ramp", &start, &ramp),
-            phase("hold", &ramp, &hold),
-            phase("finish", &hold, &self.border()),
-        ]
+        if let Some(plan) = phase.calls {
+            self.start_callers(plan, runtime);
+        }
+        if let Some(plan) = phase.rogues {
+            self.start_rogues(plan, runtime);
+        }
+        let back_s = self.follow(&phase.name, phase.course, from.at_s);
+        if phase.churn.is_some() {
+            self.crews.order(Order::Churn(None));
+        }
+        self.stop_callers(kind);
+        self.stop_rogues();
+        PhaseMaterial {
+            name: phase.name,
+            kind,
+            from,
+            to: self.border(),
+            back_s,
+        }
     }
 
-    fn hold(&mut self, runtime: &Runtime) {
-        let until = Instant::now() + self.hold;
-        let Some(calls) = self.calls.take().filter(|_| !self.is_interrupted()) else {
-            self.watch("hold", |_, _| Instant::now() >= until);
+    /// Orders what drives a phase, and looks on until that is over. Of a storm it tells after how many seconds from
+    /// `begun_s` all were back.
+    fn follow(&mut self, name: &str, course: Course, begun_s: f64) -> Option<f64> {
+        let limit = Instant::now() + course.limit();
+        match course {
+            Course::Ramp {
+                handsets,
+                per_second,
+                ..
+            } => {
+                self.crews.ramp(handsets, per_second);
+                let settled = |books: &FleetBooks| books.settled >= u64::from(handsets);
+                let in_time =
+                    self.watch("ramp", |_, books| settled(books) || Instant::now() >= limit);
+                if in_time && !settled(&self.crews.books()) {
+                    self.faults.push(format!(
+                        "phase {name:?} ended at its time limit, before every handset had tried to register"
+                    ));
+                }
+                None
+            }
+            Course::Storm { storm, .. } => {
+                self.crews.order(Order::Storm(storm));
+                self.storms += 1;
+                let dropped = self.storms * self.crews.count();
+                let over = |books: &FleetBooks| books.storms >= dropped && books.away.storm == 0;
+                self.watch("storm", |_, books| over(books) || Instant::now() >= limit);
+                let books = self.crews.books();
+                if over(&books) {
+                    return Some((books.back_us as f64 / 1e6 - begun_s).max(0.0));
+                }
+                if !self.is_interrupted() {
+                    self.faults.push(format!(
+                        "phase {name:?} ended at its time limit, with {} handsets not back",
+                        books.away.storm
+                    ));
+                }
+                None
+            }
+            Course::Hold(_) => {
+                // The last requests that are due belong to the phase, and so does the wait for their answers.
+                self.watch("hold", |run, _| {
+                    let now = Instant::now();
+                    let calling = run.calling.as_ref();
+                    let ended = calling.is_none_or(|calling| {
+                        calling.task.is_finished() || now >= limit + calling.timeout + CALLERS_SLACK
+                    });
+                    now >= limit && ended
+                });
+                None
+            }
+        }
+    }
+
+    fn start_callers(&mut self, plan: CallPlan, runtime: &Runtime) {
+        let timeout = plan.timeout;
+        let callers = Callers::new(plan, self.roster.clone(), rand::random());
+        let task = runtime.spawn(callers.clone().run(runtime.handle().clone()));
+        self.calling = Some(Calling {
+            callers,
+            task,
+            timeout,
+        });
+    }
+
+    /// No more requests; what is in flight is still waited for.
+    fn stop_callers(&mut self, phase: &'static str) {
+        if let Some(calling) = &self.calling {
+            calling.callers.stop();
+            let until = Instant::now() + calling.timeout + CALLERS_SLACK;
+            while self
+                .calling
+                .as_ref()
+                .is_some_and(|calling| !calling.task.is_finished())
+                && Instant::now() < until
+                && self.interrupts.load(Ordering::Relaxed) < 2
+            {
+                std::thread::sleep(LOOK_EVERY);
+                self.look(phase);
+            }
+        }
+        self.calls_before = self.calls();
+        self.calling = None;
+    }
+
+    fn start_rogues(&mut self, plan: RoguePlan, runtime: &Runtime) {
+        match Rogues::start(plan, self.mint.clone(), runtime.handle()) {
+            Ok(rogues) => self.rogues = Some(rogues),
+            Err(error) => self.faults.push(error.to_string()),
+        }
+    }
+
+    fn stop_rogues(&mut self) {
+        let Some(rogues) = self.rogues.take() else {
             return;
         };
-        let timeout = calls.timeout;
-        let callers = Callers::new(calls, self.roster.clone(), rand::random());
-        let calling = runtime.spawn(callers.clone().run(runtime.handle().clone()));
-        self.callers = Some(callers.clone());
-        self.watch("hold", |_, _| {
-            Instant::now() >= until && calling.is_finished()
-        });
-        // Interrupted: what is in flight is still waited for.
-        callers.stop();
-        let until = Instant::now() + timeout + CALLERS_SLACK;
-        while !calling.is_finished()
-            && Instant::now() < until
-            && self.interrupts.load(Ordering::Relaxed) < 2
-        {
-            std::thread::sleep(LOOK_EVERY);
-            self.look("hold");
+        match rogues.stop() {
+            Ok(books) => self.rogues_before = Some(self.rogues_with(books)),
+            Err(error) => self
+                .faults
+                .push(format!("the rogues' ring failed: {error}")),
         }
     }
 
-    fn finish(&mut self) {
-        self.order(Order::Leave);
-        while self.crews.iter().any(|crew| {
-            crew.thread
-                .as_ref()
-                .is_some_and(|thread| !thread.is_finished())
-        }) {
+    fn finish(&mut self) -> PhaseMaterial {
+        let from = self.border();
+        self.crews.order(Order::Leave);
+        while !self.crews.are_gone() {
             if self.interrupts.load(Ordering::Relaxed) >= 2 {
-                self.order(Order::Stop);
+                self.crews.order(Order::Stop);
             }
             std::thread::sleep(LOOK_EVERY);
             self.look("finish");
         }
         self.progress.end();
-        for crew in &mut self.crews {
-            match crew.thread.take().map(JoinHandle::join) {
-                Some(Ok(Ok(end))) => self.ends.push(end),
-                Some(Ok(Err(error))) => self
-                    .faults
-                    .push(format!("a fleet's ring failed: {error}")),
-                Some(Err(_panic)) => self
-                    .faults
-                    .push("a fleet's thread panicked; its handsets are missing here".into()),
-                None => {}
-            }
-        }
+        let (ends, faults) = self.crews.collect();
+        self.ends = ends;
+        self.faults.extend(faults);
         if self.is_interrupted() {
             self.faults.push("the run was interrupted".into());
+        }
+        PhaseMaterial {
+            name: "finish".into(),
+            kind: "finish",
+            from,
+            to: self.border(),
+            back_s: None,
         }
     }
 
@@ -275,14 +368,15 @@ impl Run {
 
     /// Reads the books; once a second adds a row and shows it.
     fn look(&mut self, phase: &'static str) -> FleetBooks {
-        let books = self.books();
+        let books = self.crews.books();
         self.open_max = self.open_max.max(books.open);
         let at_s = self.epoch.elapsed().as_secs_f64();
         if !self.seconds.is_due(at_s) {
             return books;
         }
-        let calls = self.callers.as_ref().map(|callers| callers.books());
-        let recent = self.callers.as_ref().map(|callers| callers.take_recent());
+        let calls = self.calls();
+        let calling = self.calling.as_ref();
+        let recent = calling.map(|calling| calling.callers.take_recent());
         let second = self.seconds.add(Look {
             at_s,
             fleet: &books,
@@ -296,36 +390,42 @@ impl Run {
             + calls.as_ref().map_or(0, CallerBooks::bad);
         self.progress.show(&Line {
             phase,
-            handsets: self.handsets,
+            handsets: u64::from(self.wanted),
             second,
             errors,
         });
         books
     }
 
-    fn books(&self) -> FleetBooks {
-        self.crews
-            .iter()
-            .fold(FleetBooks::default(), |mut sum, crew| {
-                sum += &crew.desk.books();
-                sum
-            })
+    /// The callers' books of all phases so far.
+    fn calls(&self) -> Option<CallerBooks> {
+        let now = self.calling.as_ref().map(|calling| calling.callers.books());
+        match (self.calls_before.clone(), now) {
+            (Some(mut before), Some(now)) => {
+                before += &now;
+                Some(before)
+            }
+            (before, now) => before.or(now),
+        }
+    }
+
+    /// The rogues' books of the phases that are over, and these.
+    fn rogues_with(&self, books: RogueBooks) -> RogueBooks {
+        let Some(mut sum) = self.rogues_before.clone() else {
+            return books;
+        };
+        sum.add(&books);
+        sum.requests += &books.requests;
+        sum
     }
 
     fn border(&self) -> Border {
         Border {
             at_s: self.epoch.elapsed().as_secs_f64(),
-            fleet: self.books(),
-            calls: self.callers.as_ref().map(|callers| callers.books()),
+            fleet: self.crews.books(),
+            calls: self.calls(),
             gateway: self.gateway_pid.and_then(ProcessSample::of),
             loadgen: ProcessSample::of(std::process::id()),
-        }
-    }
-
-    fn order(&self, order: Order) {
-        for crew in &self.crews {
-            crew.desk.order(order);
-            crew.waker.wake();
         }
     }
 
@@ -338,96 +438,24 @@ impl Run {
         let mut fleet = FleetBooks::default();
         for end in &self.ends {
             fleet += &end.books;
-            register_latency
-                .add(&end.register_latency)
-                .expect("all have the same bounds");
+            register_latency += &end.register_latency;
         }
         Report::new(Material {
-            scenario: None,
-            thresholds: Vec::new(),
-            rogues: None,
+            scenario: self.scenario,
+            thresholds: self.thresholds,
             started_unix_s: self.started_unix_s,
             command: self.command,
-            handsets: self.handsets,
+            handsets: u64::from(self.wanted),
             fleet,
             register_latency,
-            calls: self
-                .callers
-                .map(|callers| callers.books())
-                .or_else(|| self.calls.map(|_| CallerBooks::default())),
+            calls: self.calls_before,
+            rogues: self.rogues_before,
             phases,
             open_max: self.open_max,
             seconds: self.seconds.into_rows(),
             faults: self.faults,
         })
     }
-}
-
-/// The handsets of each fleet, and the slots of its ring: as few fleets as their tables allow, but `threads` at least.
-fn shares(plan: &RunPlan, table_slots: u32) -> Vec<(Share, u32)> {
-    let spare = (table_slots / 16).clamp(1, SPARE_SLOTS_MAX);
-    let fleets = plan
-        .threads
-        .min(plan.handsets)
-        .max(plan.handsets.div_ceil((table_slots - spare).max(1)));
-    let mut first = 0;
-    let split = |number: u32, whole: u32| whole / fleets + u32::from(number < whole % fleets);
-    (0..fleets)
-        .map(|number| {
-            let handsets = split(number, plan.handsets);
-            let share = Share {
-                fleet: number,
-                first,
-                handsets,
-                connecting_max: split(number, plan.connecting).max(1),
-            };
-            first += handsets;
-            // Twice the handsets: when the gateway drains, each has two connections for a while.
-            (share, table_slots.min(handsets * 2 + SPARE_SLOTS_MAX))
-        })
-        .collect()
-}
-
-/// Starts a fleet's thread; the ring is made there, since no other thread may use it.
-fn hire(
-    share: Share,
-    slots: u32,
-    (plan, mint, roster): (Arc<FleetPlan>, Arc<Mint>, Arc<Roster>),
-    epoch: Instant,
-    unix_s: u64,
-) -> Result<Crew, RunError> {
-    let desk = Arc::new(Desk::default());
-    let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
-    let theirs = desk.clone();
-    let thread = std::thread::Builder::new()
-        .name(format!("fleet-{}", share.fleet))
-        .spawn(move || {
-            let config = RingConfig {
-                slots,
-                buffers: BUFFERS,
-                buffer_bytes: BUFFER_BYTES,
-                entries: ENTRIES,
-                listener: None,
-            };
-            let ring = match Ring::new(config) {
-                Ok(ring) => ring,
-                Err(error) => {
-                    // The receiver waits for exactly one word, and this is it.
-                    let _ = ready.send(Err(error));
-                    return Err(io::Error::other("no ring"));
-                }
-            };
-            let _ = ready.send(Ok(ring.waker()));
-            Fleet::new(ring, plan, share, mint, roster, unix_s, rand::random()).run(epoch, &theirs)
-        })?;
-    let waker = is_ready
-        .recv()
-        .map_err(|_gone| io::Error::other("a fleet's thread did not start"))??;
-    Ok(Crew {
-        desk,
-        waker,
-        thread: Some(thread),
-    })
 }
 
 /// Whether a socket in a ring's table can be given a source address: IORING_OP_BIND came with Linux 6.11.

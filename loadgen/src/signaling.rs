@@ -162,10 +162,7 @@ impl<S: Sockets> Fleet<S> {
         let Conn::Signaling(link) = &mut self.conns[slot as usize] else {
             return;
         };
-        match (
-            link.pipe.sent(result, &mut self.sockets),
-            link.leaving,
-        ) {
+        match (link.pipe.sent(result, &mut self.sockets), link.leaving) {
             (Sent::More, _) | (Sent::Drained, None) => {}
             (Sent::Drained | Sent::Broken(_), Some(purpose)) => {
                 self.end_link(slot, End::Left(purpose));

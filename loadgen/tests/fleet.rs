@@ -68,7 +68,7 @@ impl Case {
             data: DATA.parse().unwrap(),
             targets: Targets::default(),
             sources: None,
-            handset_sources: 1,
+            sources_taken: 1,
             timeout_s: 60,
             linger_s,
             body_bytes: 2000,

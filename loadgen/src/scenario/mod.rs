@@ -36,7 +36,7 @@ pub use requests::{CallSetting, Range, RequestsTable, Size};
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// A scenario as it is written, not yet checked as a whole: [`Scenario::plan`] does that.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Scenario {
     /// Its name; `None`: the command line says what to do.
     pub name: Option<String>,
@@ -52,7 +52,7 @@ pub struct Scenario {
 }
 
 /// Where a scenario comes from, and so how its keys are told.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 enum Origin {
     File(file::Lines),
     /// The flags' names of the keys.
