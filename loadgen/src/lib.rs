@@ -25,6 +25,7 @@ pub mod cli;
 mod exchange;
 pub mod filling;
 pub mod fleet;
+pub mod html;
 pub mod http;
 pub mod machine;
 pub mod orders;
