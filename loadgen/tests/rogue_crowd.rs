@@ -21,7 +21,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 
 const SIGNALING: &str = "127.0.0.1:7000";
 const DATA: &str = "127.0.0.1:7001";
-const ROGUES: u32 = 18;
+const ROGUES: u32 = 20;
 const STEP_US: u64 = 16_000;
 const LIMITS: Limits = Limits {
     connect: Millis(3000),
@@ -50,7 +50,7 @@ struct Gateway {
     flaw: Flaw,
     rules: Rules,
     sessions: BTreeMap<PeerId, Held>,
-    channels: BTreeMap<PeerId, DataLine>,
+    channels: BTreeMap<PeerId, (DataLine, Millis)>,
     next_id: u128,
 }
 
@@ -173,14 +173,15 @@ impl Gateway {
                 };
                 self.sessions.insert(dialled.peer, held);
             } else {
-                self.channels.insert(dialled.peer, DataLine::default());
+                self.channels
+                    .insert(dialled.peer, (DataLine::default(), now));
             }
         }
         for peer in self.sessions.keys().copied().collect::<Vec<_>>() {
             self.answer_session(peer, now, random);
         }
         for peer in self.channels.keys().copied().collect::<Vec<_>>() {
-            self.answer_channel(peer);
+            self.answer_channel(peer, now);
         }
     }
 
@@ -236,11 +237,15 @@ impl Gateway {
         }
     }
 
-    fn answer_channel(&mut self, peer: PeerId) {
-        let line = self.channels.get_mut(&peer).unwrap();
+    fn answer_channel(&mut self, peer: PeerId, now: Millis) {
+        let (line, since) = self.channels.get_mut(&peer).unwrap();
+        let late = now >= *since + LIMITS.connect && self.flaw != Flaw::NoTimers;
         match line.input(&self.net.peer_received(peer)) {
-            DataStep::More if !self.net.is_closed_by_ring(peer) => return,
-            DataStep::More => {}
+            DataStep::More if self.net.is_closed_by_ring(peer) => {}
+            DataStep::More if !late => return,
+            DataStep::More => self
+                .net
+                .peer_send(peer, &error_line(ErrorCode::ConnectTimeout)),
             DataStep::Bound { .. } if self.flaw == Flaw::BindsAnything => {
                 self.net.peer_send(peer, b"GET / HTTP/1.1\r\n\r\n");
             }
@@ -289,11 +294,12 @@ fn a_gateway_that_keeps_to_the_protocol_meets_every_act_as_it_must() {
 #[test]
 fn each_flaw_of_a_gateway_is_found_under_its_own_name() {
     use RogueKind::{
-        Flood, Frozen, Garbage, HalfLine, NeverData, NeverWaiting, SlowBytes, WrongId,
+        Flood, Frozen, Garbage, HalfData, HalfLine, NeverData, NeverWaiting, SlowBytes, WrongId,
     };
     let found: &[(Flaw, RogueKind, &str)] = &[
         (Flaw::NoTimers, HalfLine, "not-ended"),
         (Flaw::NoTimers, SlowBytes, "not-ended"),
+        (Flaw::NoTimers, HalfData, "not-ended"),
         (Flaw::NoTimers, NeverWaiting, "not-ended"),
         (Flaw::NoTimers, Frozen, "not-ended"),
         (Flaw::NoCloses, Garbage, "not-closed"),

@@ -206,11 +206,18 @@ impl<S: Sockets> Crowd<S> {
     /// Begins the next act of `rogue`, or tries again soon if no slot is free for it.
     fn begin(&mut self, rogue: u32) {
         let (now, now_us, limits) = (self.now(), self.now_us, self.plan.limits);
-        let Some(key) = self.dial(rogue, self.plan.signaling, false) else {
+        let kind = self.rogues[rogue as usize].kind;
+        let to = if kind.dials_the_data_port() {
+            self.plan.data
+        } else {
+            self.plan.signaling
+        };
+        // Whichever port it goes to, it is the connection on which the act is judged.
+        let Some(key) = self.dial(rogue, to, false) else {
             return self.wheel.set(rogue, now + NO_SLOT_RETRY);
         };
         let one = &mut self.rogues[rogue as usize];
-        let act = Act::new(one.kind, limits, now);
+        let act = Act::new(kind, limits, now);
         self.wheel.set(rogue, act.deadline());
         one.signaling = Some(key);
         one.began_us = now_us;

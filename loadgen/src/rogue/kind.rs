@@ -29,11 +29,13 @@ pub enum RogueKind {
     Garbage,
     /// Registers, and sends WAITING again and again unasked.
     Flood,
+    /// Opens a data channel, sends a part of its DATA line and stays; it never registers.
+    HalfData,
 }
 
 impl RogueKind {
     /// Every kind, in the order of reports.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::HalfLine,
         Self::SlowBytes,
         Self::NeverWaiting,
@@ -43,6 +45,7 @@ impl RogueKind {
         Self::Frozen,
         Self::Garbage,
         Self::Flood,
+        Self::HalfData,
     ];
 
     /// Its name in scenarios and reports.
@@ -57,7 +60,13 @@ impl RogueKind {
             Self::Frozen => "frozen",
             Self::Garbage => "garbage",
             Self::Flood => "flood",
+            Self::HalfData => "half-data",
         }
+    }
+
+    /// Whether its connection goes to the data port.
+    pub fn dials_the_data_port(self) -> bool {
+        self == Self::HalfData
     }
 
     /// Whether it waits for a request before it misbehaves.
@@ -136,7 +145,7 @@ mod tests {
 
     #[test]
     fn equal_weights_name_every_kind_once_in_as_many_rogues() {
-        let mut kinds = cast(&RogueKind::ALL.map(|kind| (kind, 1)).into(), 9);
+        let mut kinds = cast(&RogueKind::ALL.map(|kind| (kind, 1)).into(), 10);
         kinds.sort();
         assert_eq!(kinds, RogueKind::ALL);
     }
