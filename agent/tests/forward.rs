@@ -329,3 +329,106 @@ async fn a_gateway_that_gives_up_before_its_request_leaves_nothing_behind() {
     .await;
     let (_channel, _server) = open(&gateway, &local, &mut signaling).await;
 }
+
+/// A request that is the only one on its channel, as the gateway sends it to a handset with linger 0.
+fn alone(method: &str, path: &str) -> String {
+    format!("{method} {path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n")
+}
+
+/// Serves one such request over the local connection that is there.
+async fn serve_alone(
+    gateway: &Gateway,
+    signaling: &mut Signaling,
+    server: &mut BufReader<TcpStream>,
+    path: &str,
+) {
+    signaling.signal().await;
+    let (mut channel, _) = gateway.channel().await;
+    channel.send(alone("GET", path).as_bytes()).await;
+    assert_eq!(
+        head(server).await,
+        format!("GET {path} HTTP/1.1\r\nhost: h\r\n\r\n"),
+        "the word about its channel stays behind"
+    );
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{path}",
+        path.len()
+    );
+    server.get_mut().write_all(answer.as_bytes()).await.unwrap();
+    assert_eq!(channel.answer().await.body, path);
+    assert!(channel.is_closed().await, "its channel served one request");
+}
+
+#[tokio::test]
+async fn requests_with_channels_of_their_own_share_a_local_connection_one_after_the_other() {
+    let (gateway, local, _agent, mut signaling) = forwarding("").await;
+    signaling.signal().await;
+    let (channel, _) = gateway.channel().await;
+    let mut server = local.accept().await;
+    drop(channel);
+    soon("the end", server.read_to_end(&mut Vec::new()))
+        .await
+        .unwrap();
+    signaling.signal().await;
+    let (mut channel, _) = gateway.channel().await;
+    let mut server = local.accept().await;
+    channel.send(alone("HEAD", "/0").as_bytes()).await;
+    head(&mut server).await;
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n";
+    server.get_mut().write_all(answer.as_bytes()).await.unwrap();
+    assert_eq!(head(&mut channel.stream).await, answer);
+    for path in ["/1", "/2", "/3"] {
+        serve_alone(&gateway, &mut signaling, &mut server, path).await;
+    }
+    // A server that serves one connection at a time is not kept from its other clients.
+    soon(
+        "the idle connection's end",
+        server.read_to_end(&mut Vec::new()),
+    )
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_shared_local_connection_that_ends_as_it_is_used_costs_nobody_an_answer() {
+    let (gateway, local, _agent, mut signaling) = forwarding("").await;
+    signaling.signal().await;
+    let (mut channel, _) = gateway.channel().await;
+    let mut server = local.accept().await;
+    channel.send(alone("GET", "/0").as_bytes()).await;
+    head(&mut server).await;
+    let answer = b"HTTP/1.1 204 No Content\r\n\r\n";
+    server.get_mut().write_all(answer).await.unwrap();
+    assert_eq!(channel.answer().await.status, 204);
+    signaling.signal().await;
+    let (mut channel, _) = gateway.channel().await;
+    channel.send(alone("GET", "/1").as_bytes()).await;
+    head(&mut server).await;
+    drop(server);
+    let mut server = local.accept().await;
+    assert!(head(&mut server).await.starts_with("GET /1 "));
+    server.get_mut().write_all(answer).await.unwrap();
+    assert_eq!(channel.answer().await.status, 204);
+}
+
+#[tokio::test]
+async fn what_cannot_be_sent_twice_gets_a_local_connection_of_its_own() {
+    let (gateway, local, _agent, mut signaling) = forwarding("").await;
+    signaling.signal().await;
+    let (mut channel, _) = gateway.channel().await;
+    let mut first = local.accept().await;
+    channel.send(alone("GET", "/0").as_bytes()).await;
+    head(&mut first).await;
+    let answer = b"HTTP/1.1 204 No Content\r\n\r\n";
+    first.get_mut().write_all(answer).await.unwrap();
+    assert_eq!(channel.answer().await.status, 204);
+    signaling.signal().await;
+    let (mut channel, _) = gateway.channel().await;
+    let request = alone("DELETE", "/1");
+    channel.send(request.as_bytes()).await;
+    let mut second = local.accept().await;
+    assert_eq!(head(&mut second).await, request, "byte for byte");
+    second.get_mut().write_all(answer).await.unwrap();
+    drop(second);
+    assert_eq!(channel.answer().await.status, 204);
+}

@@ -14,11 +14,12 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+use everline_protocol::{BodyFraming, Follower};
 use http::{HeaderMap, StatusCode};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::framing::{Follower, head_len, judge};
+use crate::framing::{head_len, judge};
 use crate::problem::Problem;
 use crate::stream::{READ_BYTES, Stream};
 
@@ -275,7 +276,7 @@ impl HeadGate {
         // The length is that of a request without a body, so what follows is never looked at: see `after_head`.
         self.reading = Reading::Released(
             Bytes::from_static(instead),
-            Follower::new(crate::framing::BodyFraming::Length(0)),
+            Follower::new(BodyFraming::Length(0)),
         );
     }
 

@@ -11,6 +11,7 @@
 //! | [`session`] | the gateway's side of a signaling connection |
 //! | [`handset`] | the handset's side of a signaling connection |
 //! | [`data`] | the one line that opens a data channel |
+//! | [`body`] | where a message on it ends |
 //! | [`backoff`] | when a handset tries again |
 //! | [`wheel`] | the deadlines of many of either |
 //! | [`msisdn`], [`id`], [`time`], [`code`], [`text`] | the values they speak of |
@@ -78,6 +79,7 @@
 #![warn(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
 pub mod backoff;
+pub mod body;
 pub mod code;
 pub mod data;
 pub mod handset;
@@ -91,6 +93,7 @@ pub mod time;
 pub mod wheel;
 
 pub use backoff::Backoff;
+pub use body::{BodyFraming, Follower};
 pub use code::{ErrorCode, RefusalCode};
 pub use data::{DataLine, DataStep, error_line};
 pub use handset::{Handset, HandsetEvent, HandsetOutput, Identity};

@@ -1,7 +1,11 @@
 //! Hands the requests of a data channel to a local web server, byte for byte.
 //!
-//! Nothing of HTTP is read here, so everything passes: uploads, upgrades, event streams, trailers, interim responses.
-//! Only when the local server can't be reached does the agent answer itself, with one plain 502.
+//! Nothing of HTTP is read on the way, so everything passes: uploads, upgrades, event streams, trailers, interim
+//! responses. Only when the local server can't be reached does the agent answer itself, with one plain 502. `alone` tells
+//! which requests can share a local connection one after the other, and `kept` keeps it between two of them.
+
+mod alone;
+mod kept;
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,6 +17,8 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::close;
+use alone::{Alone, Response};
+use kept::Kept;
 
 /// Bound on dialling the local server; it is on this handset, or near it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -30,10 +36,11 @@ pub struct ForwardConfig {
     pub idle_timeout: Duration,
 }
 
-/// Forwards to one local web server.
+/// Forwards to one local web server; a clone shares its idle connections.
 #[derive(Debug, Clone)]
 pub struct Forward {
     config: ForwardConfig,
+    kept: Kept,
 }
 
 impl Forward {
@@ -41,11 +48,23 @@ impl Forward {
     pub fn new(config: &ForwardConfig) -> Self {
         Self {
             config: config.clone(),
+            kept: Kept::default(),
         }
     }
 
-    /// A fresh connection to the local server, or why there is none.
+    /// A connection to the local server, or why there is none.
     pub async fn connect(&self) -> Local {
+        match self.kept.take() {
+            Some(stream) => Local::Connected(Box::new(Connected {
+                forward: self.clone(),
+                stream,
+                kept: true,
+            })),
+            None => self.dial().await,
+        }
+    }
+
+    async fn dial(&self) -> Local {
         let HostPort { host, port } = &self.config.to;
         let connected =
             match timeout(CONNECT_TIMEOUT, TcpStream::connect((host.as_str(), *port))).await {
@@ -56,10 +75,11 @@ impl Forward {
             Ok(stream) => {
                 // Small messages of an event stream or a WebSocket must not wait for each other.
                 let _ = stream.set_nodelay(true);
-                Local::Connected {
+                Local::Connected(Box::new(Connected {
+                    forward: self.clone(),
                     stream,
-                    idle_timeout: self.config.idle_timeout,
-                }
+                    kept: false,
+                }))
             }
             Err(error) => {
                 tracing::warn!(to = %self.config.to, %error, "the local web server can't be reached: is it running?");
@@ -73,12 +93,7 @@ impl Forward {
 #[derive(Debug)]
 pub enum Local {
     /// Connected.
-    Connected {
-        /// To the local server.
-        stream: TcpStream,
-        /// See [`ForwardConfig::idle_timeout`].
-        idle_timeout: Duration,
-    },
+    Connected(Box<Connected>),
     /// Not to be reached; the log says where and why.
     Unreachable,
 }
@@ -86,25 +101,66 @@ pub enum Local {
 impl Local {
     /// Passes bytes both ways until one side ends; `first` came from the channel already.
     pub async fn splice(self, mut channel: TcpStream, first: &[u8]) {
-        match self {
-            Self::Connected {
-                mut stream,
-                idle_timeout,
-            } => match both_ways(&mut channel, &mut stream, first, idle_timeout).await {
-                Spliced::Answered => close(channel).await,
-                Spliced::GatewayLeft => {}
-                Spliced::Cut(error) => {
-                    tracing::debug!(%error, "a forwarded data channel was cut");
-                    // A reset, not an orderly end: a response that its end alone delimits must not look complete.
-                    let _ = channel.set_zero_linger();
-                }
-            },
-            Self::Unreachable => {
-                if channel.write_all(&unreachable()).await.is_ok() {
-                    close(channel).await;
-                }
+        let alone = Alone::read(first);
+        let mut local = self;
+        while let Self::Connected(connected) = local {
+            match connected.serve(&mut channel, first, alone.as_ref()).await {
+                Ok(spliced) => return spliced.end(channel).await,
+                Err(forward) => local = forward.dial().await,
             }
         }
+        if channel.write_all(&unreachable()).await.is_ok() {
+            close(channel).await;
+        }
+    }
+}
+
+/// A connection to the local server.
+#[derive(Debug)]
+pub struct Connected {
+    forward: Forward,
+    stream: TcpStream,
+    /// It has served a request before: the server may be closing it at this very moment.
+    kept: bool,
+}
+
+impl Connected {
+    /// Serves a channel to its end. An error: the request is as it was, and wants a fresh connection.
+    async fn serve(
+        mut self: Box<Self>,
+        channel: &mut TcpStream,
+        first: &[u8],
+        alone: Option<&Alone>,
+    ) -> Result<Spliced, Forward> {
+        let (request, mut response) = match alone {
+            Some(alone) => (alone.head.as_slice(), Some(alone.response())),
+            None if self.kept => {
+                self.forward.kept.put(self.stream);
+                return Err(self.forward);
+            }
+            None => (first, None),
+        };
+        let idle_timeout = self.forward.config.idle_timeout;
+        let spliced = both_ways(
+            channel,
+            &mut self.stream,
+            request,
+            response.as_mut(),
+            idle_timeout,
+        )
+        .await;
+        match (&spliced, response) {
+            (Spliced::Answered | Spliced::Cut(_), Some(response))
+                if self.kept && !response.is_seen() && !spliced.is_late() =>
+            {
+                return Err(self.forward);
+            }
+            (Spliced::Answered, Some(response)) if response.is_ended() => {
+                self.forward.kept.put(self.stream);
+            }
+            _ => {}
+        }
+        Ok(spliced)
     }
 }
 
@@ -128,7 +184,7 @@ fn unreachable() -> Vec<u8> {
 
 /// How a channel ended.
 enum Spliced {
-    /// The local server ended its stream, and all of it was passed on.
+    /// The local server's answer is over, and all of it was passed on.
     Answered,
     /// The gateway closed: nobody waits for the rest.
     GatewayLeft,
@@ -136,9 +192,27 @@ enum Spliced {
     Cut(io::Error),
 }
 
+impl Spliced {
+    fn is_late(&self) -> bool {
+        matches!(self, Self::Cut(error) if error.kind() == io::ErrorKind::TimedOut)
+    }
+
+    async fn end(self, channel: TcpStream) {
+        match self {
+            Self::Answered => close(channel).await,
+            Self::GatewayLeft => {}
+            Self::Cut(error) => {
+                tracing::debug!(%error, "a forwarded data channel was cut");
+                // A reset, not an orderly end: a response that its end alone delimits must not look complete.
+                let _ = channel.set_zero_linger();
+            }
+        }
+    }
+}
+
 /// How one direction ended.
 enum Passed {
-    /// The reader ended, and the writer was told.
+    /// The reader ended, or what it had to say did.
     All,
     /// The reader failed.
     Unread(io::Error),
@@ -146,17 +220,30 @@ enum Passed {
     Unwritten,
 }
 
+/// `response`: of a request that is alone, which `first` is all of.
 async fn both_ways(
     channel: &mut TcpStream,
     local: &mut TcpStream,
     first: &[u8],
+    response: Option<&mut Response>,
     idle_timeout: Duration,
 ) -> Spliced {
     let active = Activity::new();
-    let (from_gateway, to_gateway) = channel.split();
-    let (from_local, to_local) = local.split();
-    let answer = pass(from_local, to_gateway, &[], &active);
-    let request = pass(from_gateway, to_local, first, &active);
+    let (mut from_gateway, to_gateway) = channel.split();
+    let (from_local, mut to_local) = local.split();
+    let is_alone = response.is_some();
+    let request = async {
+        if to_local.write_all(first).await.is_err() {
+            return Passed::Unwritten;
+        }
+        if is_alone {
+            // Only the channel's end can follow; of anything else the local connection must hear nothing.
+            let _ = from_gateway.read(&mut [0]).await;
+            return Passed::All;
+        }
+        pass(from_gateway, to_local, None, &active).await
+    };
+    let answer = pass(from_local, to_gateway, response, &active);
     let idle = active.ceased_for(idle_timeout);
     tokio::pin!(answer, request, idle);
     let answered = tokio::select! {
@@ -178,16 +265,13 @@ async fn both_ways(
     }
 }
 
-/// Copies until the reader ends, then tells the writer so.
+/// Copies until the reader ends, or the `response` that it reads.
 async fn pass(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    first: &[u8],
+    mut response: Option<&mut Response>,
     active: &Activity,
 ) -> Passed {
-    if to.write_all(first).await.is_err() {
-        return Passed::Unwritten;
-    }
     let mut buffer = vec![0; BUFFER_BYTES_MIN];
     loop {
         let count = match from.read(&mut buffer).await {
@@ -197,14 +281,18 @@ async fn pass(
         active.note();
         let bytes = buffer.get(..count).unwrap_or_default();
         if bytes.is_empty() {
-            // A writer that is gone already needs not be told.
-            let _ = to.shutdown().await;
             return Passed::All;
         }
         if to.write_all(bytes).await.is_err() {
             return Passed::Unwritten;
         }
         active.note();
+        if let Some(response) = &mut response {
+            response.input(bytes);
+            if response.is_ended() {
+                return Passed::All;
+            }
+        }
         if count == buffer.len() && count < BUFFER_BYTES_MAX {
             buffer.resize(BUFFER_BYTES_MAX, 0);
         }
