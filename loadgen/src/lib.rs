@@ -11,7 +11,7 @@
 //! | [`rogue`] | handsets that misbehave, beside the honest ones |
 //! | [`caller`] | the callers; one HTTP exchange of theirs is in `exchange` and `upload` |
 //! | [`answer`] | what handsets answer, and how callers verify it |
-//! | [`progress`], [`report`], [`table`] | what the tester sees while it runs, and at the end |
+//! | [`screen`], [`report`], [`table`] | what the tester sees while it runs, and at the end |
 //! | [`thresholds`] | what a run must reach |
 //! | [`address`], [`tokens`], [`roster`], [`http`], [`filling`], [`books`], [`machine`], `pipe` | what those use |
 #![forbid(unsafe_code)]
@@ -30,12 +30,12 @@ pub mod http;
 pub mod machine;
 pub mod orders;
 mod pipe;
-pub mod progress;
 pub mod report;
 pub mod rogue;
 pub mod roster;
 pub mod run;
 pub mod scenario;
+pub mod screen;
 mod signaling;
 pub mod table;
 pub mod thresholds;

@@ -20,11 +20,11 @@ use crate::caller::{CallPlan, Callers};
 use crate::fleet::{FleetEnd, FleetPlan};
 use crate::machine::{Machine, ProcessSample};
 use crate::orders::Order;
-use crate::progress::{Line, Progress};
 use crate::report::{Border, Look, Material, PhaseMaterial, Report, Seconds};
 use crate::rogue::{RogueBooks, RoguePlan, Rogues};
 use crate::roster::Roster;
-use crate::scenario::{Course, PhasePlan};
+use crate::scenario::{Course, FINISH, PhasePlan};
+use crate::screen::Screen;
 use crate::thresholds::Threshold;
 use crate::tokens::Mint;
 
@@ -55,7 +55,7 @@ pub struct RunPlan {
     pub caller_threads: usize,
     /// Process to sample.
     pub gateway_pid: Option<u32>,
-    /// No progress.
+    /// Nothing on the screen while it runs.
     pub quiet: bool,
     /// What to tell the tester at the start.
     pub notes: Vec<String>,
@@ -96,7 +96,7 @@ pub fn run(mut plan: RunPlan) -> Result<Report, RunError> {
         .build()?;
     let interrupts = count_interrupts(&runtime)?;
     let phases = std::mem::take(&mut plan.phases);
-    let mut run = Run::start(plan, interrupts)?;
+    let mut run = Run::start(plan, &phases, interrupts)?;
     let mut passed = Vec::new();
     for phase in phases {
         if run.is_interrupted() {
@@ -132,7 +132,7 @@ struct Run {
     storms: u64,
     faults: Vec<String>,
     interrupts: Arc<AtomicU32>,
-    progress: Progress,
+    screen: Screen,
     seconds: Seconds,
     open_max: u64,
 }
@@ -145,16 +145,20 @@ struct Calling {
 }
 
 impl Run {
-    fn start(plan: RunPlan, interrupts: Arc<AtomicU32>) -> Result<Self, RunError> {
+    fn start(
+        plan: RunPlan,
+        phases: &[PhasePlan],
+        interrupts: Arc<AtomicU32>,
+    ) -> Result<Self, RunError> {
         let started_unix_s = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
-        let mut progress = Progress::new(plan.quiet);
-        plan.notes.iter().for_each(|note| progress.say(note));
+        let mut screen = Screen::new(plan.quiet, u64::from(plan.wanted), phases);
+        plan.notes.iter().for_each(|note| screen.say(note));
         let mut fleet = plan.fleet;
         if fleet.sources.is_some() && !kernel_can_bind() {
             fleet.sources = None;
-            progress.say("this kernel can't bind the sockets of a ring (Linux 6.11 can): all come from one address");
+            screen.say("this kernel can't bind the sockets of a ring (Linux 6.11 can): all come from one address");
         }
         let layout = Layout {
             handsets: plan.roster.handsets(),
@@ -188,7 +192,7 @@ impl Run {
             storms: 0,
             faults: Vec::new(),
             interrupts,
-            progress,
+            screen,
             seconds: Seconds::default(),
             open_max: 0,
         })
@@ -198,6 +202,7 @@ impl Run {
     fn pass(&mut self, phase: PhasePlan, runtime: &Runtime) -> PhaseMaterial {
         let from = self.border();
         let kind = phase.course.kind();
+        self.screen.enter(&phase.name, from.at_s, &from.fleet);
         if let Some(churn) = phase.churn {
             self.crews.order(Order::Churn(Some(churn)));
         }
@@ -211,7 +216,7 @@ impl Run {
         if phase.churn.is_some() {
             self.crews.order(Order::Churn(None));
         }
-        self.stop_callers(kind);
+        self.stop_callers();
         self.stop_rogues();
         PhaseMaterial {
             name: phase.name,
@@ -234,8 +239,7 @@ impl Run {
             } => {
                 self.crews.ramp(handsets, per_second);
                 let settled = |books: &FleetBooks| books.settled >= u64::from(handsets);
-                let in_time =
-                    self.watch("ramp", |_, books| settled(books) || Instant::now() >= limit);
+                let in_time = self.watch(|_, books| settled(books) || Instant::now() >= limit);
                 if in_time && !settled(&self.crews.books()) {
                     self.faults.push(format!(
                         "phase {name:?} ended at its time limit, before every handset had tried to register"
@@ -248,7 +252,7 @@ impl Run {
                 self.storms += 1;
                 let dropped = self.storms * self.crews.count();
                 let over = |books: &FleetBooks| books.storms >= dropped && books.away.storm == 0;
-                self.watch("storm", |_, books| over(books) || Instant::now() >= limit);
+                self.watch(|_, books| over(books) || Instant::now() >= limit);
                 let books = self.crews.books();
                 if over(&books) {
                     return Some((books.back_us as f64 / 1e6 - begun_s).max(0.0));
@@ -263,7 +267,7 @@ impl Run {
             }
             Course::Hold(_) => {
                 // The last requests that are due belong to the phase, and so does the wait for their answers.
-                self.watch("hold", |run, _| {
+                self.watch(|run, _| {
                     let now = Instant::now();
                     let calling = run.calling.as_ref();
                     let ended = calling.is_none_or(|calling| {
@@ -288,7 +292,7 @@ impl Run {
     }
 
     /// No more requests; what is in flight is still waited for.
-    fn stop_callers(&mut self, phase: &'static str) {
+    fn stop_callers(&mut self) {
         if let Some(calling) = &self.calling {
             calling.callers.stop();
             let until = Instant::now() + calling.timeout + CALLERS_SLACK;
@@ -300,7 +304,7 @@ impl Run {
                 && self.interrupts.load(Ordering::Relaxed) < 2
             {
                 std::thread::sleep(LOOK_EVERY);
-                self.look(phase);
+                self.look();
             }
         }
         self.calls_before = self.calls();
@@ -328,15 +332,16 @@ impl Run {
 
     fn finish(&mut self) -> PhaseMaterial {
         let from = self.border();
+        self.screen.enter(FINISH, from.at_s, &from.fleet);
         self.crews.order(Order::Leave);
         while !self.crews.are_gone() {
             if self.interrupts.load(Ordering::Relaxed) >= 2 {
                 self.crews.order(Order::Stop);
             }
             std::thread::sleep(LOOK_EVERY);
-            self.look("finish");
+            self.look();
         }
-        self.progress.end();
+        self.screen.end(self.epoch.elapsed().as_secs_f64());
         let (ends, faults) = self.crews.collect();
         self.ends = ends;
         self.faults.extend(faults);
@@ -344,8 +349,8 @@ impl Run {
             self.faults.push("the run was interrupted".into());
         }
         PhaseMaterial {
-            name: "finish".into(),
-            kind: "finish",
+            name: FINISH.into(),
+            kind: FINISH,
             from,
             to: self.border(),
             back_s: None,
@@ -353,12 +358,12 @@ impl Run {
     }
 
     /// Looks on until `done`, or until interrupted: then it is `false`.
-    fn watch(&mut self, phase: &'static str, done: impl Fn(&Self, &FleetBooks) -> bool) -> bool {
+    fn watch(&mut self, done: impl Fn(&Self, &FleetBooks) -> bool) -> bool {
         loop {
             if self.is_interrupted() {
                 return false;
             }
-            let books = self.look(phase);
+            let books = self.look();
             if done(self, &books) {
                 return true;
             }
@@ -367,7 +372,7 @@ impl Run {
     }
 
     /// Reads the books; once a second adds a row and shows it.
-    fn look(&mut self, phase: &'static str) -> FleetBooks {
+    fn look(&mut self) -> FleetBooks {
         let books = self.crews.books();
         self.open_max = self.open_max.max(books.open);
         let at_s = self.epoch.elapsed().as_secs_f64();
@@ -377,23 +382,16 @@ impl Run {
         let calls = self.calls();
         let calling = self.calling.as_ref();
         let recent = calling.map(|calling| calling.callers.take_recent());
-        let second = self.seconds.add(Look {
+        let look = Look {
             at_s,
             fleet: &books,
             calls: calls.as_ref(),
             recent: recent.as_ref(),
             gateway: self.gateway_pid.and_then(ProcessSample::of),
             loadgen: ProcessSample::of(std::process::id()),
-        });
-        let errors = books.not_registered.total()
-            + books.lost.total()
-            + calls.as_ref().map_or(0, CallerBooks::bad);
-        self.progress.show(&Line {
-            phase,
-            handsets: u64::from(self.wanted),
-            second,
-            errors,
-        });
+        };
+        let second = self.seconds.add(look);
+        self.screen.show(look, &second);
         books
     }
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::progress::Micros;
 use crate::report::{Percentiles, Report};
+use crate::screen::Micros;
 
 /// Displays a report.
 #[derive(Debug)]

@@ -26,7 +26,7 @@ use std::path::Path;
 
 pub use fleet::{FleetSetting, FleetTable};
 pub use misbehaviour::{MisbehaviourTable, RogueSetting};
-pub use phase::{ChurnTable, Course, PhaseTable, RampTable, StormTable};
+pub use phase::{ChurnTable, Course, FINISH, PhaseTable, RampTable, StormTable};
 pub(crate) use plan::proportion;
 pub use plan::{Lab, PhasePlan, ScenarioPlan};
 pub use problems::{Problem, Problems, Wrong};

@@ -15,7 +15,7 @@ const SECONDS_MAX: f64 = 31_536_000.0;
 const PER_SECOND: std::ops::RangeInclusive<f64> = 0.001..=10_000_000.0;
 const NAME_CHARS_MAX: usize = 64;
 /// The name that the report gives to the end of every run.
-const FINISH: &str = "finish";
+pub const FINISH: &str = "finish";
 
 /// A phase as it is written.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
