@@ -97,6 +97,7 @@ fn router(admin: Admin) -> Router {
         .route("/", get(listing))
         .route("/healthz", get(|| async { "alive\n" }))
         .route("/readyz", get(ready))
+        .route("/status", get(status))
         .route("/metrics", get(numbers))
         .route("/sessions/{msisdn}", get(session).delete(revoke))
         .route("/drain", axum::routing::post(drain))
@@ -188,6 +189,7 @@ async fn listing() -> Response {
     let listing = "\
         GET    /healthz            the process is alive\n\
         GET    /readyz             200 while it takes handsets and requests, else 503 and why\n\
+        GET    /status             sessions, the share that is back after a restart, the store\n\
         GET    /metrics            Prometheus\n\
         GET    /sessions/{msisdn}  one handset's session, or what is known of it\n\
         DELETE /sessions/{msisdn}  end it: the handset is told `revoked`\n\
@@ -196,12 +198,8 @@ async fn listing() -> Response {
 }
 
 async fn ready(State(admin): State<Admin>) -> Response {
-    let reason = match admin.shared.phase.now() {
-        Phase::Serving => None,
-        Phase::Starting => Some("starting"),
-        Phase::Draining => Some("draining"),
-        Phase::Finishing => Some("finishing"),
-    };
+    let phase = admin.shared.phase.now();
+    let reason = (phase != Phase::Serving).then(|| phase.name());
     let status = if reason.is_none() {
         StatusCode::OK
     } else {
@@ -213,6 +211,24 @@ async fn ready(State(admin): State<Admin>) -> Response {
         Json(json!({ "ready": reasons.is_empty(), "reasons": reasons })),
     )
         .into_response()
+}
+
+/// What an operator asks first after a restart: who is back.
+async fn status(State(admin): State<Admin>) -> Response {
+    let (shared, store) = (&admin.shared, &admin.shared.store);
+    let (expected, returned) = (store.expected(), store.returned());
+    let share = (expected > 0).then(|| returned as f64 / expected as f64);
+    Json(json!({
+        "phase": shared.phase.now().name(),
+        "sessions": shared.directory.sessions(),
+        "expected": expected,
+        "returned": returned,
+        "returned_share": share,
+        "requests_waiting": shared.pending.waiting(),
+        "store_up": store.up(),
+        "store_lag_s": store.lag().as_secs_f64(),
+    }))
+    .into_response()
 }
 
 async fn numbers(State(admin): State<Admin>) -> Response {

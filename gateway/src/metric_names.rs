@@ -39,6 +39,7 @@ metrics! {
     // Signaling.
     SESSIONS = "everline_sessions", Gauge, [], "Registered handsets.";
     SESSIONS_EXPECTED = "everline_sessions_expected", Gauge, [], "Handsets that the store knew as connected when the gateway started.";
+    SESSIONS_RETURNED = "everline_sessions_returned", Gauge, [], "Handsets of the expected that have registered again.";
     CONNECTIONS = "everline_signaling_connections", Gauge, [], "Signaling connections, registered or not.";
     REGISTRATIONS = "everline_registrations_total", Counter, ["result"], "CONNECTs by result: registered, replaced, or the refusal's code.";
     DEPARTURES = "everline_departures_total", Counter, ["cause"], "Registered sessions that ended, by cause: bye, dead, closed, reset, slow, drained, or the error's code.";

@@ -133,10 +133,8 @@ pub fn scrape(recorder: &PrometheusHandle, shared: &Shared) -> String {
     set(names::SESSIONS, shared.directory.sessions());
     set(names::IN_FLIGHT, shared.limits.in_flight());
     set(names::WAITING, shared.pending.waiting());
-    set(
-        names::SESSIONS_EXPECTED,
-        usize::try_from(shared.store.expected()).unwrap_or(usize::MAX),
-    );
+    gauge!(names::SESSIONS_EXPECTED).set(shared.store.expected() as f64);
+    gauge!(names::SESSIONS_RETURNED).set(shared.store.returned() as f64);
     set(names::STORE_UP, usize::from(shared.store.up()));
     gauge!(names::STORE_LAG).set(shared.store.lag().as_secs_f64());
     set(names::PHASE, shared.phase.now() as usize);

@@ -45,6 +45,18 @@ pub enum Phase {
     Finishing = 3,
 }
 
+impl Phase {
+    /// As the operator reads it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Serving => "serving",
+            Self::Draining => "draining",
+            Self::Finishing => "finishing",
+        }
+    }
+}
+
 /// A [`Phase`] that threads share; it only moves forward.
 #[derive(Debug)]
 pub struct PhaseCell(AtomicU8);

@@ -213,7 +213,7 @@ async fn the_listing_names_each_path_and_others_are_not_found() {
     let lab = Lab::start();
     let admin = lab.addresses().admin;
     let listing = http::get(admin, HOST, "/").await.text();
-    for path in ["/healthz", "/readyz", "/metrics"] {
+    for path in ["/healthz", "/readyz", "/status", "/metrics"] {
         assert!(listing.contains(path), "{listing}");
         assert_eq!(
             http::get(admin, HOST, path).await.status,
@@ -231,6 +231,19 @@ async fn the_listing_names_each_path_and_others_are_not_found() {
             .slug(),
         "method-not-allowed"
     );
+}
+
+#[tokio::test]
+async fn the_status_tells_who_is_there() {
+    let lab = Lab::start();
+    let _handset = lab.handset(ONE).await;
+    let admin = lab.addresses().admin;
+    let status = http::get(admin, HOST, "/status").await.json();
+    assert_eq!(
+        (&status["phase"], &status["sessions"], &status["expected"]),
+        (&"serving".into(), &1.into(), &0.into())
+    );
+    assert!(status["returned_share"].is_null(), "nobody was expected");
 }
 
 #[tokio::test]

@@ -115,8 +115,11 @@ async fn g3_g4_after_kill_9_the_store_tells_who_ought_to_come_back() {
 
     let process = Process::run(&home, &home.toml());
     let admin = process.addresses.admin;
+    until("what the store knew", async || {
+        (metric(admin, "everline_store_up").await == 1.0).then_some(())
+    })
+    .await;
     assert_eq!(metric(admin, "everline_sessions_expected").await, 2.0);
-    assert_eq!(metric(admin, "everline_store_up").await, 1.0);
     assert!(
         process.log().contains("leftover=1"),
         "the cut request is told:\n{}",
@@ -139,6 +142,12 @@ async fn g3_g4_after_kill_9_the_store_tells_who_ought_to_come_back() {
             .status,
         StatusCode::OK
     );
+    until("one of the two to be counted as back", async || {
+        let status = http::get(admin, "localhost", "/status").await.json();
+        assert_eq!(status["expected"], 2);
+        (status["returned_share"] == 0.5).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

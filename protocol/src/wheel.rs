@@ -48,6 +48,9 @@ pub struct Wheel {
 }
 
 impl Wheel {
+    /// What one timer costs.
+    pub const TIMER_BYTES: usize = size_of::<Node>();
+
     /// A wheel that stands at `now`, with room for `slots` timers without growing. `tick`: how late it may serve one.
     pub fn new(slots: u32, now: Millis, tick: Millis) -> Self {
         let tick = tick.0.max(1);
@@ -350,6 +353,6 @@ mod tests {
 
     #[test]
     fn a_timer_costs_twelve_bytes() {
-        assert_eq!(size_of::<Node>(), 12);
+        assert_eq!(Wheel::TIMER_BYTES, 12);
     }
 }

@@ -10,6 +10,6 @@ mod verifier;
 #[cfg(test)]
 mod verifier_test;
 
-pub use admission::Admission;
+pub use admission::{Admission, RETRY_AFTER_MAX};
 pub use keys::{KeySet, KeySetError};
 pub use verifier::{TokenFault, Verifier};

@@ -1,7 +1,7 @@
 //! Bytes in and out of a shard's sockets: what the ring's events mean to a connection.
 //!
 //! A socket is watched, and read when it is readable until it has no more: the kernel tells of an arrival once, so
-//! bytes or an end left behind would stay unseen. One receive and one send at a time are under way for a socket; a
+//! bytes or an end left behind would stay unseen. A line that comes alone costs one receive. One receive and one send at a time are under way for a socket; a
 //! peer that never stops sending gets one buffer a turn, like everybody else.
 
 use everline_protocol::{Millis, Session};
@@ -89,14 +89,7 @@ impl<S: Sockets, C: Clock> Shard<S, C> {
         };
         match result {
             Ok(lease) => self.bytes_came(socket, lease),
-            Err(Errno(errno::EAGAIN)) if slot.again => {
-                slot.again = false;
-                self.sockets.receive(socket);
-            }
-            Err(Errno(errno::EAGAIN)) => {
-                slot.receiving = false;
-                self.close_if_done(socket);
-            }
+            Err(Errno(errno::EAGAIN)) => self.read_on(socket, false),
             Err(Errno(errno::EINTR | errno::ECANCELED | errno::ENOBUFS)) => {
                 self.again.push(Again::Receive(socket));
             }
@@ -107,12 +100,26 @@ impl<S: Sockets, C: Clock> Shard<S, C> {
         }
     }
 
-    /// A buffer full of bytes, or the end of the stream. Another receive follows until the socket has no more.
+    /// After a receive: another one if there is `more` to be read, or something arrived meanwhile.
+    fn read_on(&mut self, socket: SocketKey, more: bool) {
+        let Some(slot) = self.slots.get_mut(socket) else {
+            return;
+        };
+        if more || slot.again {
+            slot.again = false;
+            return self.sockets.receive(socket);
+        }
+        slot.receiving = false;
+        self.close_if_done(socket);
+    }
+
+    /// A buffer full of bytes, or the end of the stream.
     fn bytes_came(&mut self, socket: SocketKey, lease: Lease) {
         let Some(slot) = self.slots.get_mut(socket) else {
             return self.sockets.release(lease);
         };
         let mut malformed = false;
+        let more = lease.more();
         let mut bytes = self.sockets.bytes(&lease);
         if bytes.is_empty() {
             self.sockets.release(lease);
@@ -145,9 +152,7 @@ impl<S: Sockets, C: Clock> Shard<S, C> {
         } else if malformed {
             self.leave(socket, Cause::BadProxyHeader);
         }
-        if self.slots.get(socket).is_some() {
-            self.sockets.receive(socket);
-        }
+        self.read_on(socket, more);
     }
 
     /// Sends what the session wrote into `out`, behind what already waits.

@@ -27,6 +27,8 @@ mod slots;
 mod loopback_test;
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod sizes_test;
 
 use std::collections::HashMap;
 use std::io;

@@ -16,6 +16,7 @@ use super::mailbox::Letter;
 use super::slots::{Registered, Slot, Stage, whole_seconds};
 use super::{Shard, mixed};
 use crate::directory::{LINGER_S_MAX, Place};
+use crate::registration::RETRY_AFTER_MAX;
 use crate::shared::Phase;
 
 impl<S: Sockets, C: Clock> Shard<S, C> {
@@ -101,10 +102,15 @@ impl<S: Sockets, C: Clock> Shard<S, C> {
     /// and tells which session was replaced.
     fn judge(&mut self, connect: &Connect, place: Place) -> Result<Option<Place>, Refusal> {
         if self.drain.is_some() || self.shared.phase.now() >= Phase::Draining {
-            return Err(self.come_back(RefusalCode::Draining));
+            return Err(self.come_back(RefusalCode::Draining, Millis(0)));
         }
         if !self.shared.admission.admits(self.now) {
-            return Err(self.come_back(RefusalCode::Overloaded));
+            let mut promised = self.shared.admission.promise(self.now);
+            if promised >= RETRY_AFTER_MAX {
+                // There is no place behind the last one: those who would all wait as long are spread over the last half.
+                promised = Millis(RETRY_AFTER_MAX.0 - self.random.next() % (RETRY_AFTER_MAX.0 / 2));
+            }
+            return Err(self.come_back(RefusalCode::Overloaded, promised));
         }
         let wall = self.clock.wall().duration_since(UNIX_EPOCH);
         let unix_s = wall.unwrap_or_default().as_secs();
@@ -119,14 +125,15 @@ impl<S: Sockets, C: Clock> Shard<S, C> {
             .map_err(|_full| Refusal::new(RefusalCode::Full))
     }
 
-    /// A refusal for now: `retry-after` is spread over half as long again, or those refused together would come back
-    /// together.
-    fn come_back(&mut self, code: RefusalCode) -> Refusal {
+    /// A refusal until `promised`: `retry-after` is no shorter than the configuration has it, spread over half as long
+    /// again, or those refused together would come back together.
+    fn come_back(&mut self, code: RefusalCode, promised: Millis) -> Refusal {
         let least = self.shared.config.signaling.retry_after_s;
         let spread = u64::from(least / 2) + 1;
         let more = u32::try_from(self.random.next() % spread).unwrap_or(0);
+        let promised_s = u32::try_from(promised.0.div_ceil(1000)).unwrap_or(u32::MAX);
         Refusal {
-            retry_after_s: Some(least.saturating_add(more)),
+            retry_after_s: Some(least.saturating_add(more).max(promised_s)),
             ..Refusal::new(code)
         }
     }

@@ -141,6 +141,3 @@ impl Slots {
         self.open
     }
 }
-
-/// Bytes of one connection in its shard's table.
-pub(super) const SLOT_BYTES: usize = size_of::<Option<Slot>>();

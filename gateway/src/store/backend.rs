@@ -14,12 +14,14 @@ pub trait Backend: Send {
     /// Removes every request's row: how many there were.
     fn clear_requests(&mut self) -> Result<u64, StoreError>;
 
-    /// Writes the newest change of each key and puts them on disk; both slices are sorted by key.
+    /// Writes the newest change of each key and puts them on disk; both slices are sorted by key. `replaced` is told
+    /// each handset's row that a change took the place of.
     /// After an error some may have been written and others not; the caller gives them again.
     fn write(
         &mut self,
         sessions: &[(Msisdn, SessionChange)],
         requests: &[(RequestId, RequestChange)],
+        replaced: &mut dyn FnMut(Row, &SessionChange),
     ) -> Result<(), StoreError>;
 
     /// One handset's row.

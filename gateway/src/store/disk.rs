@@ -117,11 +117,15 @@ impl Backend for Disk {
         &mut self,
         sessions: &[(Msisdn, SessionChange)],
         requests: &[(RequestId, RequestChange)],
+        replaced: &mut dyn FnMut(Row, &SessionChange),
     ) -> Result<(), StoreError> {
         for (msisdn, change) in sessions {
             if let Some(row) = self.merged(*msisdn, change)? {
-                self.sessions
-                    .insert(row::msisdn_key(*msisdn), &row.encode())?;
+                let key = row::msisdn_key(*msisdn);
+                let before = self.sessions.insert(key, &row.encode())?;
+                if let Some(before) = before.and_then(|bytes| Row::decode(&bytes)) {
+                    replaced(before, change);
+                }
             }
         }
         for (id, change) in requests {

@@ -60,6 +60,7 @@ pub(crate) struct Inner {
     departures: Departures,
     questions: std::sync::mpsc::SyncSender<Question>,
     expected: AtomicU64,
+    returned: AtomicU64,
     leftover: AtomicU64,
     up: AtomicBool,
 }
@@ -132,6 +133,13 @@ impl StoreHandle {
         self.0
             .as_ref()
             .map_or(0, |inner| inner.expected.load(Ordering::Relaxed))
+    }
+
+    /// How many of the expected have registered since. It follows the writing: as late as [`StoreHandle::lag`] says.
+    pub fn returned(&self) -> u64 {
+        self.0
+            .as_ref()
+            .map_or(0, |inner| inner.returned.load(Ordering::Relaxed))
     }
 
     /// Requests that were under way when the previous run ended without finishing them.

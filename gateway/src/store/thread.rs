@@ -26,6 +26,8 @@ use crate::metric_names::{STORE_DROPPED, STORE_ROWS};
 
 /// How long the gateway's start waits for the database; after that it opens while the gateway serves.
 const OPEN_WAIT: Duration = Duration::from_secs(10);
+/// And how long for what the previous run left to be read: a million rows take longer, and handsets wait meanwhile.
+const LOAD_WAIT: Duration = Duration::from_millis(500);
 /// From a failure to the next attempt.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
 /// From one complaint in the log to the next, while it goes on failing.
@@ -109,7 +111,7 @@ fn start_with(
     patience: Patience,
 ) -> io::Result<(StoreHandle, StoreThread)> {
     let (questions, asked) = sync_channel(QUESTIONS_MAX);
-    let (opened, first_attempt) = sync_channel(1);
+    let (progress, first_attempt) = sync_channel(2);
     let stop = Arc::new(AtomicBool::new(false));
     let inner = Arc::new(Inner {
         buffer: options
@@ -119,6 +121,7 @@ fn start_with(
         departures: Departures::new(options.recent, options.departures_max),
         questions: questions.clone(),
         expected: 0.into(),
+        returned: 0.into(),
         leftover: 0.into(),
         up: false.into(),
     });
@@ -136,13 +139,15 @@ fn start_with(
         started: SystemTime::now(),
         loaded: false,
         unsettled: None,
+        progress,
         options,
     };
     let thread = thread::Builder::new()
         .name("store".into())
-        .spawn(move || keeper.run(&opened))?;
-    // An error means that it takes longer: the thread goes on opening while the gateway serves.
-    let _ = first_attempt.recv_timeout(OPEN_WAIT);
+        .spawn(move || keeper.run())?;
+    // An error means that it takes longer: the thread goes on with it while the gateway serves.
+    let opened = first_attempt.recv_timeout(OPEN_WAIT);
+    let _ = opened.map(|()| first_attempt.recv_timeout(LOAD_WAIT));
     Ok((
         StoreHandle(Some(inner)),
         StoreThread {
@@ -170,13 +175,16 @@ struct Keeper {
     loaded: bool,
     /// When those who did not come back are written off; `None` once that is done.
     unsettled: Option<Instant>,
+    /// Tells the starter twice: the database is open, and read. It may have stopped waiting.
+    progress: SyncSender<()>,
 }
 
 impl Keeper {
-    fn run(mut self, opened: &SyncSender<()>) {
+    fn run(mut self) {
         self.open();
-        // The starter may have stopped waiting.
-        let _ = opened.try_send(());
+        // Once for each that the starter may still wait for, if opening failed.
+        let _ = self.progress.try_send(());
+        let _ = self.progress.try_send(());
         let mut flush_at = Instant::now() + self.options.flush_interval;
         let mut prune_at = Instant::now() + self.prune_interval();
         loop {
@@ -219,6 +227,7 @@ impl Keeper {
             Err(StoreError::Damaged(why)) => {
                 tracing::error!(%why, path = %path.display(), "the session store is damaged");
                 self.inner.expected.store(0, Ordering::Relaxed);
+                self.inner.returned.store(0, Ordering::Relaxed);
                 set_aside(&path).and_then(|aside| {
                     tracing::error!(aside = %aside.display(), "set the damaged session store aside; a fresh one takes its place");
                     contained(|| self.open_and_load())
@@ -238,6 +247,7 @@ impl Keeper {
     /// Reads what the previous run left: whom to expect, and which requests it cut off.
     fn open_and_load(&mut self) -> Result<Box<dyn Backend>, StoreError> {
         let mut backend = (self.open)()?;
+        let _ = self.progress.try_send(());
         let mut expected = 0;
         let first = !self.loaded;
         let unreadable = backend.load(&mut |msisdn, row| {
@@ -312,7 +322,15 @@ impl Keeper {
             .collect();
         sessions.sort_unstable_by_key(|(msisdn, _)| *msisdn);
         requests.sort_unstable_by_key(|(id, _)| *id);
-        contained(|| backend.write(&sessions, &requests))?;
+        let (started, returned) = (self.started, &self.inner.returned);
+        // Counted by the row that the first registration of this run replaces: no table of those who are expected.
+        let mut count = |row: Row, change: &SessionChange| {
+            let expected = row.left.is_none() && row.since < started;
+            if expected && change.since.is_some_and(|since| since >= started) {
+                returned.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        contained(|| backend.write(&sessions, &requests, &mut count))?;
         self.rows.increment(changes.len() as u64);
         Ok(())
     }
@@ -339,7 +357,7 @@ impl Keeper {
                     gone.push((msisdn, change));
                 }
             })?;
-            backend.write(&gone, &[])?;
+            backend.write(&gone, &[], &mut |_, _| {})?;
             Ok(gone.len())
         });
         match settled {
@@ -433,14 +451,7 @@ mod tests {
     impl Backend for Flaky {
         fn load(&mut self, each: &mut dyn FnMut(Msisdn, Row)) -> Result<u64, StoreError> {
             for (msisdn, change) in self.rows.lock().expect("no panic inside").iter() {
-                let since = change.since.unwrap_or(change.seen);
-                let row = Row {
-                    session: change.session,
-                    since,
-                    last_seen: change.seen,
-                    left: change.left,
-                };
-                each(*msisdn, row);
+                each(*msisdn, row_of(change));
             }
             Ok(0)
         }
@@ -453,6 +464,7 @@ mod tests {
             &mut self,
             sessions: &[(Msisdn, SessionChange)],
             _requests: &[(RequestId, RequestChange)],
+            replaced: &mut dyn FnMut(Row, &SessionChange),
         ) -> Result<(), StoreError> {
             let fails = self
                 .failures
@@ -463,15 +475,26 @@ mod tests {
                 assert!(!self.panics, "as sled does on garbage");
                 return Err(StoreError::Unavailable("no room".into()));
             }
-            self.rows
-                .lock()
-                .expect("no panic inside")
-                .extend(sessions.iter().copied());
+            let mut rows = self.rows.lock().expect("no panic inside");
+            for (msisdn, change) in sessions {
+                if let Some(before) = rows.insert(*msisdn, *change) {
+                    replaced(row_of(&before), change);
+                }
+            }
             Ok(())
         }
 
         fn row(&mut self, _msisdn: Msisdn) -> Result<Option<Row>, StoreError> {
             Ok(None)
+        }
+    }
+
+    fn row_of(change: &SessionChange) -> Row {
+        Row {
+            session: change.session,
+            since: change.since.unwrap_or(change.seen),
+            last_seen: change.seen,
+            left: change.left,
         }
     }
 
@@ -619,6 +642,101 @@ mod tests {
             "it is back"
         );
         assert!(thread.stop(Duration::from_secs(30)));
+    }
+
+    #[test]
+    fn those_of_the_expected_who_are_back_are_counted_once() {
+        let flaky = Flaky::default();
+        let (store, thread) = started(&flaky);
+        for nth in 1..=3 {
+            store.registered(handset(34_600_000_000 + nth), SessionId(nth));
+        }
+        store.left(handset(34_600_000_003), SessionId(3), Cause::Bye);
+        assert!(thread.stop(Duration::from_secs(30)));
+
+        let (store, thread) = started(&flaky);
+        until("the rows", || store.expected() == 2);
+        // Failures of the database neither lose nor double anybody.
+        flaky.failures.store(2, Ordering::SeqCst);
+        store.registered(handset(34_600_000_001), SessionId(11));
+        until("the first to be counted", || store.returned() == 1);
+        // Not expected: one that had left, and one that was never seen.
+        store.registered(handset(34_600_000_003), SessionId(13));
+        store.registered(handset(34_600_000_004), SessionId(14));
+        // Again, and gone again: still one of those who came back.
+        store.registered(handset(34_600_000_001), SessionId(21));
+        store.left(handset(34_600_000_001), SessionId(21), Cause::Lost);
+        store.registered(handset(34_600_000_002), SessionId(12));
+        until("the second to be counted", || store.returned() == 2);
+        assert!(thread.stop(Duration::from_secs(30)));
+        assert_eq!((store.expected(), store.returned()), (2, 2));
+    }
+
+    /// A database so slow that it writes one row while thousands register.
+    #[test]
+    fn a_slow_database_holds_up_nobody_and_takes_no_more_than_its_bound() {
+        let slow = Slow::default();
+        let opened = slow.clone();
+        let open: Open = Box::new(move || Ok(Box::new(opened.clone())));
+        let (store, thread) =
+            start_with(options(), open, impatient(RETURN_WITHIN)).expect("a thread");
+        store.registered(handset(34_600_000_000), SessionId(0));
+        until("the write to hang", || slow.writing.load(Ordering::SeqCst));
+        // Every call returns though nothing is written; each handset registers twice, and one row of it waits.
+        for session in 1..=2 {
+            for nth in 1..=1_000 {
+                store.registered(handset(34_600_000_000 + nth), SessionId(session));
+            }
+        }
+        assert!(slow.writing.load(Ordering::SeqCst) && !store.lag().is_zero());
+        slow.go_on.store(true, Ordering::SeqCst);
+        until("the rest", || store.lag().is_zero());
+        assert!(thread.stop(Duration::from_secs(30)));
+        let batches = slow.batches.lock().expect("no panic inside");
+        assert_eq!(
+            batches.iter().map(Vec::len).sum::<usize>(),
+            1 + 100,
+            "the first, and as many as may wait"
+        );
+        assert!(
+            batches.iter().all(|batch| batch.is_sorted()),
+            "each batch by number"
+        );
+    }
+
+    /// Hangs in its writes until it is told to go on.
+    #[derive(Clone, Default)]
+    struct Slow {
+        writing: Arc<AtomicBool>,
+        go_on: Arc<AtomicBool>,
+        batches: Arc<Mutex<Vec<Vec<Msisdn>>>>,
+    }
+
+    impl Backend for Slow {
+        fn load(&mut self, _each: &mut dyn FnMut(Msisdn, Row)) -> Result<u64, StoreError> {
+            Ok(0)
+        }
+
+        fn clear_requests(&mut self) -> Result<u64, StoreError> {
+            Ok(0)
+        }
+
+        fn write(
+            &mut self,
+            sessions: &[(Msisdn, SessionChange)],
+            _requests: &[(RequestId, RequestChange)],
+            _replaced: &mut dyn FnMut(Row, &SessionChange),
+        ) -> Result<(), StoreError> {
+            self.writing.store(true, Ordering::SeqCst);
+            until("the word to go on", || self.go_on.load(Ordering::SeqCst));
+            let batch = sessions.iter().map(|(msisdn, _)| *msisdn).collect();
+            self.batches.lock().expect("no panic inside").push(batch);
+            Ok(())
+        }
+
+        fn row(&mut self, _msisdn: Msisdn) -> Result<Option<Row>, StoreError> {
+            Ok(None)
+        }
     }
 
     #[test]
