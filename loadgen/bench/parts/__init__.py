@@ -1,0 +1,1 @@
+"""The parts of ./bench, one file each: `measure` measures, and gives back an Outcome."""
