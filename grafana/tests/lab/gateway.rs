@@ -56,17 +56,18 @@ impl LiveGateway {
         self.gateway.addresses().admin
     }
 
-    /// Handsets that are kept alive every second, and requests to them, for some seconds.
-    pub(crate) fn load(&self, handsets: u32) -> Load {
+    /// The load generator's scenario `smoke`: some seconds of handsets, requests and a storm.
+    pub(crate) fn smoke(&self) -> Load {
         let addresses = self.gateway.addresses();
         let words = format!(
-            "loadgen run --quiet --token none --signaling {} --data {} --ingress {} --handsets {handsets} --timeout 1 \
-             --table-slots 256 --requests-per-second 40 --hold 8s",
+            "loadgen run --scenario smoke --quiet --token none --table-slots 1024 --signaling {} --data {} --ingress {}",
             addresses.signaling, addresses.data, addresses.ingress
         );
         let words: Vec<_> = words.split_whitespace().map(str::to_owned).collect();
         let cli = Cli::try_parse_from(&words).unwrap_or_else(|error| panic!("{error}"));
-        let Command::Run(arguments) = cli.command;
+        let Command::Run(arguments) = cli.command else {
+            panic!("{words:?} is a run")
+        };
         let plan = arguments
             .plan(&words)
             .unwrap_or_else(|error| panic!("{error}"));
