@@ -50,6 +50,24 @@ pub enum Command {
         #[arg(value_name = "FILE")]
         file: String,
     },
+    /// Puts the figures of two runs side by side, with their ratio and what else differs.
+    Compare {
+        /// Report of the run that the other is held against (`loadgen run --report`).
+        #[arg(value_name = "A.json")]
+        a: PathBuf,
+        /// Report of the other run.
+        #[arg(value_name = "B.json")]
+        b: PathBuf,
+    },
+    /// Draws the page of a report that was written earlier, as `loadgen run --html` does.
+    Page {
+        /// The report (`loadgen run --report`).
+        #[arg(value_name = "REPORT.json")]
+        report: PathBuf,
+        /// The page to write.
+        #[arg(value_name = "PAGE.html")]
+        page: PathBuf,
+    },
 }
 
 const EXAMPLES: &str = "\
@@ -73,6 +91,10 @@ Examples:
 
   One run shared by two processes, each with half of the handsets and rates; start both within a second or two:
     loadgen run --scenario million --part 1/2 --report 1.json & loadgen run --scenario million --part 2/2 --report 2.json
+
+  A run whose page shows somebody how it went; and how it did beside an earlier one:
+    loadgen run --scenario storm --handsets 2000 --report new.json --html new.html
+    loadgen compare old.json new.json
 
   Only callers, for a handset that somebody else runs:
     loadgen run --handsets 0 --target-msisdn 34600000001 --path /contacts --requests-per-second 10
@@ -173,6 +195,9 @@ pub struct RunArgs {
     /// Writes the report as JSON to this file (docs/loadgen-report.md describes it).
     #[arg(long, value_name = "FILE", help_heading = "Run")]
     pub report: Option<PathBuf>,
+    /// Writes the report as one page with charts to this file; it needs no network, and no server to be looked at.
+    #[arg(long, value_name = "FILE", help_heading = "Run")]
+    pub html: Option<PathBuf>,
     /// No progress, only the report at the end.
     #[arg(long, help_heading = "Run")]
     pub quiet: bool,

@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use crate::report::shown::{grouped, shown};
 use crate::report::{PhaseReport, Report};
 
 mod chart;
@@ -20,14 +21,14 @@ mod tables;
 mod tests;
 mod unit;
 
-use unit::{Unit, grouped, span};
+use unit::{Unit, span};
 
 const STYLE: &str = include_str!("html/style.css");
 const SCRIPT: &str = include_str!("html/page.js");
 
 /// The page of a report.
 pub fn page(report: &Report) -> String {
-    let title = tables::shown(report.scenario.as_deref().unwrap_or("Load test"));
+    let title = shown(report.scenario.as_deref().unwrap_or("Load test"));
     // Only this very script may run, and nothing may be fetched.
     let script_hash = STANDARD.encode(digest::digest(&digest::SHA256, SCRIPT.as_bytes()));
     let policy =
@@ -106,7 +107,7 @@ fn not_well(report: &Report) -> Markup {
         @for (title, sentences) in [("What makes the run invalid", &report.faults), ("What was not well", &report.findings)] {
             @if !sentences.is_empty() {
                 h2 { (title) }
-                div.panel { ul.sentences { @for sentence in sentences { li { (tables::shown(sentence)) } } } }
+                div.panel { ul.sentences { @for sentence in sentences { li { (shown(sentence)) } } } }
             }
         }
     }

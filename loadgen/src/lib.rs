@@ -11,7 +11,8 @@
 //! | [`rogue`] | handsets that misbehave, beside the honest ones |
 //! | [`caller`] | the callers; one HTTP exchange of theirs is in `exchange` and `upload` |
 //! | [`answer`] | what handsets answer, and how callers verify it |
-//! | [`screen`], [`report`], [`table`] | what the tester sees while it runs, and at the end |
+//! | [`screen`], [`report`], [`table`], [`html`] | what the tester sees while it runs, and at the end |
+//! | [`compare`] | two reports side by side |
 //! | [`thresholds`] | what a run must reach |
 //! | [`address`], [`tokens`], [`roster`], [`http`], [`filling`], [`books`], [`machine`], `pipe` | what those use |
 #![forbid(unsafe_code)]
@@ -22,6 +23,7 @@ pub mod books;
 pub mod caller;
 mod channels;
 pub mod cli;
+pub mod compare;
 mod exchange;
 pub mod filling;
 pub mod fleet;

@@ -1,13 +1,16 @@
 //! The `loadgen` command: reads the command line, makes the run, prints the report, says by its exit status how it
-//! went; or tells of scenarios without a run.
+//! went; or tells of scenarios, and of earlier runs, without a run.
 #![forbid(unsafe_code)]
 
+use std::fs::OpenOptions;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser as _;
 use everline_loadgen::cli::{Cli, Command, RunArgs};
+use everline_loadgen::compare::Comparison;
+use everline_loadgen::html;
 use everline_loadgen::report::Report;
 use everline_loadgen::run::{RunError, run};
 use everline_loadgen::scenario::describe::Described;
@@ -24,30 +27,32 @@ fn main() -> ExitCode {
         Command::Scenarios { name: None } => list(),
         Command::Scenarios { name: Some(name) } => show(&name),
         Command::Check { file } => check(&file),
+        Command::Compare { a, b } => compare(&a, &b),
+        Command::Page { report, page } => draw(&report, &page),
     }
 }
 
 fn run_as(arguments: RunArgs) -> ExitCode {
     let command: Vec<String> = std::env::args().collect();
-    let file = arguments.report.clone();
+    let files = Files {
+        report: arguments.report.clone(),
+        page: arguments.html.clone(),
+    };
     let plan = match arguments.plan(&command) {
         Ok(plan) => plan,
         Err(error) => return fail(USAGE, &error.to_string()),
     };
     // A report that can't be written should not be found out after hours.
-    if let Some(file) = &file
-        && let Err(error) = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(file)
-    {
-        return fail(
-            USAGE,
-            &format!("--report: cannot write {}: {error}", file.display()),
-        );
+    for (flag, file) in [("--report", &files.report), ("--html", &files.page)] {
+        if let Some(file) = file
+            && let Err(error) = OpenOptions::new().create(true).append(true).open(file)
+        {
+            let why = format!("{flag}: cannot write {}: {error}", file.display());
+            return fail(USAGE, &why);
+        }
     }
     match run(plan) {
-        Ok(report) => tell(&report, file.as_deref()),
+        Ok(report) => tell(&report, &files),
         Err(error @ RunError::Ring(_)) => fail(NO_IO_URING, &error.to_string()),
         Err(error) => fail(NOT_WELL, &error.to_string()),
     }
@@ -95,22 +100,48 @@ fn say(text: &str) -> ExitCode {
     }
 }
 
-fn tell(report: &Report, file: Option<&Path>) -> ExitCode {
-    if write!(std::io::stdout(), "{}", Table(report)).is_err() && file.is_none() {
-        return ExitCode::from(NOT_WELL);
+/// Where the report goes beside the terminal.
+struct Files {
+    report: Option<PathBuf>,
+    page: Option<PathBuf>,
+}
+
+fn tell(report: &Report, files: &Files) -> ExitCode {
+    let is_told = write!(std::io::stdout(), "{}", Table(report)).is_ok();
+    let json = |file: &PathBuf| (file.clone(), report.to_json() + "\n");
+    let html = |file: &PathBuf| (file.clone(), html::page(report));
+    let written = [
+        files.report.as_ref().map(json),
+        files.page.as_ref().map(html),
+    ];
+    for (file, text) in written.iter().flatten() {
+        if let Err(error) = std::fs::write(file, text) {
+            let why = format!("cannot write {}: {error}", file.display());
+            return fail(NOT_WELL, &why);
+        }
     }
-    if let Some(file) = file
-        && let Err(error) = std::fs::write(file, report.to_json() + "\n")
-    {
-        return fail(
-            NOT_WELL,
-            &format!("cannot write {}: {error}", file.display()),
-        );
-    }
-    if report.ok {
+    if report.ok && (is_told || files.report.is_some() || files.page.is_some()) {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(NOT_WELL)
+    }
+}
+
+fn compare(a: &Path, b: &Path) -> ExitCode {
+    match (Report::read(a), Report::read(b)) {
+        (Ok(a), Ok(b)) => say(&Comparison { a: &a, b: &b }.to_string()),
+        (Err(error), _) | (_, Err(error)) => fail(USAGE, &error.to_string()),
+    }
+}
+
+fn draw(report: &Path, page: &Path) -> ExitCode {
+    let report = match Report::read(report) {
+        Ok(report) => report,
+        Err(error) => return fail(USAGE, &error.to_string()),
+    };
+    match std::fs::write(page, html::page(&report)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(USAGE, &format!("cannot write {}: {error}", page.display())),
     }
 }
 

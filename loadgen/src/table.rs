@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::report::{Percentiles, Report};
+use crate::report::shown::{figure, grouped, shown};
+use crate::report::{Percentiles, PhaseReport, Report};
 use crate::screen::Micros;
 
 /// Displays a report.
@@ -14,6 +15,9 @@ impl fmt::Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let report = self.0;
         let (build, machine) = (&report.build, &report.machine);
+        if let Some(scenario) = &report.scenario {
+            writeln!(f, "scenario {}", shown(scenario))?;
+        }
         writeln!(
             f,
             "loadgen {} ({}) on Linux {}, {} cores, {} GiB",
@@ -24,38 +28,94 @@ impl fmt::Display for Table<'_> {
             machine.memory_bytes >> 30
         )?;
         self.phases(f)?;
+        self.costs(f)?;
         self.handsets(f)?;
         self.requests(f)?;
-        if report.ok {
-            writeln!(f, "\nAll well: nothing was lost, refused or failed.")
-        } else {
-            writeln!(f, "\nNot well:")?;
-            report
-                .faults
-                .iter()
-                .chain(&report.findings)
-                .try_for_each(|finding| writeln!(f, "  {finding}"))
-        }
+        self.rogues(f)?;
+        self.thresholds(f)?;
+        self.verdict(f)
     }
 }
 
 impl Table<'_> {
     fn phases(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let phases = &self.0.phases;
         writeln!(
             f,
-            "\n{:<12}{:>10}{:>16}{:>16}{:>16}{:>16}",
-            "phase", "length", "gateway cpu", "gateway rss", "loadgen cpu", "loadgen rss"
+            "\n{:<14}{:>9}{:>11}{:>10}{:>11}{:>8}{:>8}",
+            "phase", "length", "registered", "per s", "open", "lost", "back"
         )?;
-        for phase in &self.0.phases {
+        for phase in phases {
+            let back = phase
+                .back_s
+                .map_or_else(|| "-".into(), |back_s| format!("{back_s:.1}s"));
             writeln!(
                 f,
-                "{:<12}{:>9.1}s{:>16}{:>16}{:>16}{:>16}",
-                phase.name,
+                "{:<14}{:>8.1}s{:>11}{:>10.0}{:>11}{:>8}{back:>8}",
+                shown(&phase.name),
                 phase.seconds,
-                cpu(phase.gateway_cpu_s),
-                mib(phase.gateway_rss_bytes),
-                cpu(phase.loadgen_cpu_s),
-                mib(phase.loadgen_rss_bytes)
+                phase.registered,
+                phase.registrations_per_s,
+                phase.open_at_end,
+                phase.lost,
+            )?;
+        }
+        let asked = phases
+            .iter()
+            .filter_map(|phase| Some((phase, phase.requests.as_ref()?)));
+        // With one such phase, what is below says the same.
+        if asked.clone().count() < 2 {
+            return Ok(());
+        }
+        writeln!(
+            f,
+            "\n{:<14}{:>10}{:>8}{:>10}{:>9}{:>9}{:>9}{:>9}",
+            "requests in", "good", "bad", "per s", "p50", "p99", "p99.9", "max"
+        )?;
+        for (phase, requests) in asked {
+            let spread = &requests.latency_us;
+            writeln!(
+                f,
+                "{:<14}{:>10}{:>8}{:>10.1}{:>9}{:>9}{:>9}{:>9}",
+                shown(&phase.name),
+                requests.good,
+                requests.bad,
+                requests.per_second,
+                Micros(spread.p50),
+                Micros(spread.p99),
+                Micros(spread.p99_9),
+                Micros(spread.max)
+            )?;
+        }
+        Ok(())
+    }
+
+    fn costs(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "\n{:<14}{:>12}{:>8}{:>12}{:>14}{:>8}{:>12}",
+            "cost in", "gateway cpu", "cores", "rss", "loadgen cpu", "cores", "rss"
+        )?;
+        for phase in &self.0.phases {
+            let PhaseReport {
+                gateway_cpu_s,
+                gateway_cores,
+                gateway_rss_bytes,
+                loadgen_cpu_s,
+                loadgen_cores,
+                loadgen_rss_bytes,
+                ..
+            } = *phase;
+            writeln!(
+                f,
+                "{:<14}{:>12}{:>8}{:>12}{:>14}{:>8}{:>12}",
+                shown(&phase.name),
+                cpu(gateway_cpu_s),
+                cores(gateway_cores),
+                mib(gateway_rss_bytes),
+                cpu(loadgen_cpu_s),
+                cores(loadgen_cores),
+                mib(loadgen_rss_bytes)
             )?;
         }
         for (name, process) in [
@@ -120,6 +180,7 @@ impl Table<'_> {
             sessions.keep_alives,
             sessions.reconnects
         )?;
+        causes(f, "dropped for", &sessions.dropped)?;
         causes(f, "lost", &sessions.lost)?;
         let channels = &self.0.channels;
         if channels.wakes > 0 {
@@ -165,6 +226,75 @@ impl Table<'_> {
         causes(f, "failed", &requests.failed)?;
         causes(f, "not sent", &requests.not_sent)
     }
+
+    fn rogues(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(rogues) = &self.0.rogues else {
+            return Ok(());
+        };
+        writeln!(
+            f,
+            "\nmisdeeds    of {} handsets; {} met otherwise than they must be, so were {} of {} requests to them",
+            rogues.rogues, rogues.met_otherwise, rogues.requests_otherwise, rogues.requests_sent
+        )?;
+        for kind in &rogues.kinds {
+            writeln!(
+                f,
+                "  {:<15}{:>8} begun{:>8} met{:>8} broken off, met within {}",
+                shown(&kind.kind),
+                kind.begun,
+                kind.met,
+                kind.cut,
+                Micros(kind.met_us_max)
+            )?;
+            causes(f, "  otherwise", &kind.otherwise)?;
+            causes(f, "  hindered", &kind.hindered)?;
+        }
+        Ok(())
+    }
+
+    fn thresholds(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.thresholds.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "\nthresholds")?;
+        for verdict in &self.0.thresholds {
+            writeln!(
+                f,
+                "  {:<8}{:<44}{:>14}",
+                if verdict.met { "met" } else { "MISSED" },
+                shown(&verdict.threshold),
+                verdict.value.map_or_else(|| "not measured".into(), figure)
+            )?;
+        }
+        Ok(())
+    }
+
+    fn verdict(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let report = self.0;
+        let sentences = |f: &mut fmt::Formatter<'_>, title: &str, sentences: &[String]| {
+            if sentences.is_empty() {
+                return Ok(());
+            }
+            writeln!(f, "\n{title}:")?;
+            sentences
+                .iter()
+                .try_for_each(|sentence| writeln!(f, "  {}", shown(sentence)))
+        };
+        sentences(f, "The run is not valid", &report.faults)?;
+        let title = if report.ok {
+            "Not well, but within the thresholds"
+        } else {
+            "Not well"
+        };
+        sentences(f, title, &report.findings)?;
+        let all = grouped(report.thresholds.len() as u64);
+        match (report.ok, report.thresholds.is_empty()) {
+            (true, true) => writeln!(f, "\nAll well: nothing was lost, refused or failed."),
+            (true, false) => writeln!(f, "\nAll thresholds are met ({all})."),
+            (false, true) => Ok(()),
+            (false, false) => writeln!(f, "\n{} of {all} thresholds are met.", report.met()),
+        }
+    }
 }
 
 struct Spread<'a>(&'a Percentiles);
@@ -199,15 +329,51 @@ impl fmt::Display for Spread<'_> {
 fn causes(f: &mut fmt::Formatter<'_>, what: &str, causes: &BTreeMap<String, u64>) -> fmt::Result {
     causes
         .iter()
-        .try_for_each(|(cause, times)| writeln!(f, "  {what:<15}{times:>12}  {cause}"))
+        .try_for_each(|(cause, times)| writeln!(f, "  {what:<15}{times:>12}  {}", shown(cause)))
 }
 
 fn cpu(seconds: Option<f64>) -> String {
     seconds.map_or("-".into(), |seconds| format!("{seconds:.2} s"))
 }
 
+fn cores(cores: Option<f64>) -> String {
+    cores.map_or("-".into(), |cores| format!("{cores:.2}"))
+}
+
 fn mib(bytes: Option<u64>) -> String {
     bytes.map_or("-".into(), |bytes| {
         format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::example::material;
+
+    #[test]
+    fn a_terminal_shows_every_part_and_obeys_nothing_from_outside() {
+        let report = Report::new(material(20, "\u{1b}[2Jeof"));
+        let text = Table(&report).to_string();
+        for part in [
+            "scenario example",
+            "noon",
+            "back",
+            "10.0s",
+            "cost in",
+            "due to answered",
+            "frozen",
+            "MISSED  lost == 0",
+            "met     noon: p99_ms < 50",
+            "1 of 2 thresholds are met.",
+            "2 sessions were lost",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(!text.contains('\u{1b}'));
+        assert!(
+            text.lines().all(|line| line.chars().count() <= 110),
+            "{text}"
+        );
+    }
 }

@@ -4,8 +4,8 @@ use maud::{Markup, html};
 
 use super::chart::{Axis, Band, Chart, Line, Scale};
 use super::course::{Course, Range};
-use super::tables::shown;
 use super::unit::{Unit, span, time_ticks};
+use crate::report::shown::shown;
 use crate::report::{PhaseReport, Report, Second, Step};
 
 /// Steps for each halving of what is left, as the reports have them.

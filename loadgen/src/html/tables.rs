@@ -4,26 +4,10 @@ use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 
-use super::unit::{Unit, grouped, span};
+use super::unit::{Unit, span};
+use crate::report::shown::{figure, grouped, shown, shown_words};
 use crate::report::{Misdeeds, Percentiles, PhaseReport, Report, Rogues};
 use crate::thresholds::Verdict;
-
-/// A kind or name from outside is cut after so many characters.
-const SHOWN_MAX: usize = 200;
-
-/// A text from outside as a person may see it: nothing that is not seen or turns the text round, no more than fits.
-pub(super) fn shown(text: &str) -> String {
-    let hidden = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
-    let visible = text.chars().map(|c| if hidden(c) { '\u{fffd}' } else { c });
-    let mut shown: String = visible.take(SHOWN_MAX).collect();
-    if text.chars().nth(SHOWN_MAX).is_some() {
-        shown.push('…');
-    }
-    shown
-}
 
 /// All tables but the thresholds, each under its title.
 pub(super) fn sections(report: &Report) -> Markup {
@@ -58,16 +42,6 @@ pub(super) fn thresholds(verdicts: &[Verdict]) -> Markup {
                 @if verdict.met { td.met { "✓ met" } } @else { td.missed { "✗ missed" } }
             } } }
         } }
-    }
-}
-
-/// A figure of any size, with digits enough to be compared.
-pub(super) fn figure(value: f64) -> String {
-    match value.abs() {
-        _ if value.fract() == 0.0 && value >= 0.0 => grouped(value as u64),
-        100.0.. => format!("{value:.0}"),
-        1.0.. => format!("{value:.2}"),
-        _ => format!("{value:.4}"),
     }
 }
 
@@ -379,14 +353,9 @@ fn machine(report: &Report) -> Markup {
     html! {
         div.panel { table { tbody {
             @for (name, value) in rows { tr { th scope="row" { (name) } td.text { (shown(&value)) } } }
-            tr { th scope="row" { "Command" } td.text { code { (shown_command(&report.command)) } } }
+            tr { th scope="row" { "Command" } td.text { code { (shown_words(&report.command)) } } }
         } } }
     }
-}
-
-fn shown_command(command: &[String]) -> String {
-    let words: Vec<_> = command.iter().map(|word| shown(word)).collect();
-    words.join(" ")
 }
 
 fn or_dash<T>(value: Option<T>, show: impl Fn(T) -> String) -> String {

@@ -1,5 +1,7 @@
 //! How a page writes values and divides axes: units, round steps, decades.
 
+use crate::report::shown::grouped;
+
 /// What a value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unit {
@@ -66,19 +68,6 @@ fn scaled(value: f64, scales: &[(f64, &str)], plain: &str) -> String {
         return format!("{}{name}", grouped(value.round().abs() as u64));
     }
     format!("{text}{name}")
-}
-
-/// `1,234,567`.
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// A length of time: `8.25 s`, `3 min 5 s`, `2 h 10 min`.
@@ -176,8 +165,6 @@ mod tests {
         ] {
             assert_eq!(unit.show(value), text);
         }
-        assert_eq!(grouped(1_234_567), "1,234,567");
-        assert_eq!(grouped(12), "12");
         for (seconds, text) in [
             (8.25, "8.25 s"),
             (60.0, "1 min"),

@@ -18,11 +18,14 @@ pub mod figures;
 mod findings;
 pub mod material;
 pub mod phase;
+mod read;
 mod rogues;
 pub mod seconds;
+pub mod shown;
 
 pub use material::{Border, Material, PhaseMaterial};
 pub use phase::{PhaseReport, PhaseRequests};
+pub use read::BadReport;
 pub use rogues::{Misdeeds, Rogues};
 pub use seconds::{Look, Second, Seconds};
 

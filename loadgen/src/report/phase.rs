@@ -183,3 +183,103 @@ fn difference(from: &Histogram<u64>, to: &Histogram<u64>) -> Percentiles {
         Err(_) => Percentiles::default(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::books::FleetBooks;
+
+    fn row(at: u64, registered: u64) -> Second {
+        Second {
+            at,
+            registered,
+            ..Second::default()
+        }
+    }
+
+    fn phase(kind: &'static str, from: Border, to: Border) -> PhaseMaterial {
+        PhaseMaterial {
+            name: kind.into(),
+            kind,
+            from,
+            to,
+            back_s: None,
+        }
+    }
+
+    #[test]
+    fn latencies_of_a_phase_are_those_that_were_measured_in_it() {
+        let mut books = CallerBooks::default();
+        let mut answer = |micros: u64, times: u64| {
+            for _ in 0..times {
+                (books.due, books.sent) = (books.due + 1, books.sent + 1);
+                books.answered.count("200");
+                books.latency.record(micros).unwrap();
+                books.service.record(micros / 2).unwrap();
+            }
+            Border {
+                calls: Some(books.clone()),
+                ..Border::default()
+            }
+        };
+        let (first, second, third) = (answer(900_000, 100), answer(1000, 50), answer(1000, 0));
+        let to = |at_s, border: &Border| Border {
+            at_s,
+            ..border.clone()
+        };
+        let morning = PhaseReport::new(&phase("hold", Border::default(), to(10.0, &first)), &[]);
+        let noon = PhaseReport::new(&phase("hold", to(10.0, &first), to(20.0, &second)), &[]);
+        let idle = PhaseReport::new(&phase("hold", to(20.0, &second), to(30.0, &third)), &[]);
+        let (morning, noon) = (morning.requests.unwrap(), noon.requests.unwrap());
+        assert_eq!((morning.due, morning.latency_us.count), (100, 100));
+        assert_eq!((noon.due, noon.good, noon.latency_us.count), (50, 50, 50));
+        assert_eq!((noon.latency_us.p99, noon.latency_us.max), (1000, 1000));
+        assert_eq!(noon.service_us.p50, 500);
+        assert!((noon.per_second - 5.0).abs() < 1e-9);
+        assert!(idle.requests.is_none(), "nothing was due in it");
+    }
+
+    #[test]
+    fn a_ramp_is_as_fast_as_its_last_handset_and_its_slowest_stretch_is_told() {
+        let settled = |at_s, settled, settled_us| Border {
+            at_s,
+            fleet: FleetBooks {
+                registered: settled,
+                settled,
+                settled_us,
+                ..FleetBooks::default()
+            },
+            ..Border::default()
+        };
+        let rows: Vec<_> = (1..=40)
+            .map(|at| row(at, if (11..=20).contains(&at) { 10 } else { 100 }))
+            .collect();
+        let ramp = PhaseReport::new(
+            &phase("ramp", settled(0.0, 0, 0), settled(60.0, 4000, 40_000_000)),
+            &rows,
+        );
+        assert_eq!(
+            (ramp.settled_s, ramp.registrations_per_s),
+            (Some(40.0), 100.0)
+        );
+        assert_eq!(ramp.registrations_per_s_slowest_10s, Some(10.0));
+        let short = PhaseReport::new(
+            &phase("ramp", settled(0.0, 0, 0), settled(5.0, 400, 4_000_000)),
+            &rows,
+        );
+        assert_eq!(short.registrations_per_s_slowest_10s, None);
+    }
+
+    #[test]
+    fn a_gateway_that_was_started_again_has_no_cpu_of_the_phase() {
+        let sample = |cpu_s| {
+            Some(ProcessSample {
+                cpu_s,
+                rss_bytes: 1,
+            })
+        };
+        assert_eq!(used_s(sample(2.0), sample(5.0)), Some(3.0));
+        assert_eq!(used_s(sample(5.0), sample(2.0)), None);
+        assert_eq!(used_s(None, sample(2.0)), None);
+    }
+}

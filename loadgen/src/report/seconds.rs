@@ -104,7 +104,7 @@ impl Seconds {
         let span_s = now.at_s - last.at_s;
         let cores = |now: Option<ProcessSample>, last: Option<ProcessSample>| {
             (span_s > 0.0)
-                .then(|| Some(((now?.cpu_s - last?.cpu_s) / span_s).max(0.0)))
+                .then(|| Some(thousandths((now?.cpu_s - last?.cpu_s) / span_s)))
                 .flatten()
         };
         let spread = |share| {
@@ -163,6 +163,11 @@ impl Totals {
             loadgen: look.loadgen,
         }
     }
+}
+
+/// Finer than the kernel counts. A process that was started again begins anew.
+fn thousandths(cores: f64) -> f64 {
+    (cores * 1e3).round().max(0.0) / 1e3
 }
 
 #[cfg(test)]
