@@ -127,24 +127,37 @@ impl<S: Sockets> Fleet<S> {
         self.set_slot_timer(slot, self.now() + STALL_LIMIT);
     }
 
+    /// Something came. Behind the last answer that can only be the gateway's close, which need not be fetched.
+    pub(crate) fn on_channel_readable(&mut self, slot: u32, watching: bool) {
+        let Conn::Data(channel) = &mut self.conns[slot as usize] else {
+            return;
+        };
+        if channel.stage == Stage::Closing {
+            self.end_channel(slot, None);
+        } else {
+            channel.pipe.readable(watching, &mut self.sockets);
+        }
+    }
+
     pub(crate) fn on_channel_received(&mut self, slot: u32, result: Result<Lease, Errno>) {
         let Conn::Data(channel) = &mut self.conns[slot as usize] else {
             return;
         };
         match result {
             Ok(lease) => {
-                channel.inbox.extend_from_slice(self.sockets.bytes(&lease));
-                let count = self.sockets.bytes(&lease).len();
+                let (bytes, more) = (self.sockets.bytes(&lease), lease.more());
+                let is_end = bytes.is_empty();
+                channel.inbox.extend_from_slice(bytes);
                 self.sockets.release(lease);
-                if count == 0 {
+                if is_end {
                     return self.on_channel_eof(slot);
                 }
                 self.read_requests(slot);
                 if let Conn::Data(channel) = &mut self.conns[slot as usize] {
-                    channel.pipe.received(count, &mut self.sockets);
+                    channel.pipe.received(more, &mut self.sockets);
                 }
             }
-            Err(Errno(EAGAIN)) => channel.pipe.received(0, &mut self.sockets),
+            Err(Errno(EAGAIN)) => channel.pipe.received(false, &mut self.sockets),
             Err(_) if channel.is_idle() => self.end_channel(slot, None),
             Err(Errno(ECONNRESET)) => self.fail_channel(slot, "reset"),
             Err(errno) => self.fail_channel(slot, format!("receive:{}", errno_name(errno))),

@@ -276,11 +276,14 @@ impl<S: Sockets> Fleet<S> {
                 Some(Conn::Data(_)) => self.on_channel_connected(socket.slot, result),
                 _ => {}
             },
-            Event::Readable { socket, watching } => {
-                if let Some(pipe) = pipe(&mut self.conns, socket) {
-                    pipe.readable(watching, &mut self.sockets);
+            Event::Readable { socket, watching } => match self.conn(socket) {
+                Some(Conn::Data(_)) => self.on_channel_readable(socket.slot, watching),
+                _ => {
+                    if let Some(pipe) = pipe(&mut self.conns, socket) {
+                        pipe.readable(watching, &mut self.sockets);
+                    }
                 }
-            }
+            },
             Event::Writable(socket) => {
                 if let Some(pipe) = pipe(&mut self.conns, socket) {
                     pipe.writable(&mut self.sockets);

@@ -124,11 +124,11 @@ impl Pipe {
         }
     }
 
-    /// A receive ended with this many bytes, 0 if nothing was there. More may be there, and the end of the stream
-    /// that arrived together with the bytes is not told again: so it is asked until nothing is.
-    pub(crate) fn received<S: Sockets>(&mut self, bytes: usize, sockets: &mut S) {
+    /// A receive ended; `more`: the ring says that there was more, bytes or the end of the stream, which is not told
+    /// again. What arrived meanwhile was told.
+    pub(crate) fn received<S: Sockets>(&mut self, more: bool, sockets: &mut S) {
         self.receiving = false;
-        if self.again || bytes > 0 {
+        if self.again || more {
             self.receive(sockets);
         }
     }

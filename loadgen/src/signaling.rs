@@ -130,24 +130,25 @@ impl<S: Sockets> Fleet<S> {
         };
         match result {
             Ok(lease) => {
-                let bytes = self.sockets.bytes(&lease);
-                let count = bytes.len();
+                let (bytes, more) = (self.sockets.bytes(&lease), lease.more());
+                let is_end = bytes.is_empty();
                 if let Some(handset) = &mut link.handset {
                     handset.input(bytes, now, &mut self.out);
                 }
                 self.sockets.release(lease);
-                if count == 0 {
+                if is_end {
                     return self.end_link(slot, End::Lost("eof".into(), None));
                 }
                 self.after_link(slot);
                 if let Conn::Signaling(link) = &mut self.conns[slot as usize] {
-                    link.pipe.received(count, &mut self.sockets);
+                    // One that is broken is read to its end: nothing more may be told of it.
+                    link.pipe.received(more || link.broken, &mut self.sockets);
                 }
             }
             Err(Errno(EAGAIN)) if link.broken => {
                 self.end_link(slot, End::Lost("send-failed".into(), None));
             }
-            Err(Errno(EAGAIN)) => link.pipe.received(0, &mut self.sockets),
+            Err(Errno(EAGAIN)) => link.pipe.received(false, &mut self.sockets),
             Err(Errno(ECONNRESET)) => self.end_link(slot, End::Lost("reset".into(), None)),
             Err(errno) => {
                 self.end_link(

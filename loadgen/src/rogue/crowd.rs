@@ -338,7 +338,7 @@ impl<S: Sockets> Crowd<S> {
         let (rogue, is_data) = (found.rogue, found.is_data);
         match result {
             Ok(lease) => {
-                let bytes = self.sockets.bytes(&lease).to_vec();
+                let (bytes, more) = (self.sockets.bytes(&lease).to_vec(), lease.more());
                 self.sockets.release(lease);
                 if bytes.is_empty() {
                     return self.gone(socket, &Gone::Closed);
@@ -351,11 +351,11 @@ impl<S: Sockets> Crowd<S> {
                     }
                 });
                 if let Some(conn) = conn(&mut self.conns, socket) {
-                    conn.pipe.received(bytes.len(), &mut self.sockets);
+                    conn.pipe.received(more, &mut self.sockets);
                 }
             }
             // Told again when there is something, or an end, after a broken send too.
-            Err(Errno(EAGAIN)) => found.pipe.received(0, &mut self.sockets),
+            Err(Errno(EAGAIN)) => found.pipe.received(false, &mut self.sockets),
             Err(_) => self.gone(socket, &Gone::Reset),
         }
     }
