@@ -318,11 +318,24 @@ impl Run {
         }
     }
 
+    /// No more misdeeds; requests to rogues that have gone are still waited for.
     fn stop_rogues(&mut self) {
+        if let Some(rogues) = &mut self.rogues {
+            rogues.leave();
+        }
+        while self
+            .rogues
+            .as_ref()
+            .is_some_and(|rogues| !rogues.have_left())
+            && self.interrupts.load(Ordering::Relaxed) < 2
+        {
+            std::thread::sleep(LOOK_EVERY);
+            self.look();
+        }
         let Some(rogues) = self.rogues.take() else {
             return;
         };
-        match rogues.stop() {
+        match rogues.end() {
             Ok(books) => self.rogues_before = Some(self.rogues_with(books)),
             Err(error) => self
                 .faults
@@ -412,8 +425,7 @@ impl Run {
         let Some(mut sum) = self.rogues_before.clone() else {
             return books;
         };
-        sum.add(&books);
-        sum.requests += &books.requests;
+        sum += &books;
         sum
     }
 

@@ -115,7 +115,7 @@ async fn the_real_gateway_meets_every_misdeed_and_the_honest_notice_nothing() {
     let mint = Arc::new(Mint::from_key_file(&key, None, 3600).unwrap());
     let table: MisbehaviourTable = toml::from_str(MISBEHAVIOUR).unwrap();
     let plan = table.plan(&setting(addresses)).unwrap();
-    let rogues = Rogues::start(plan, mint, &tokio::runtime::Handle::current()).unwrap();
+    let mut rogues = Rogues::start(plan, mint, &tokio::runtime::Handle::current()).unwrap();
 
     let honest = honest(home.path(), addresses);
     until("every kind to be met more than once", || {
@@ -129,8 +129,9 @@ async fn the_real_gateway_meets_every_misdeed_and_the_honest_notice_nothing() {
     let complained = String::from_utf8_lossy(&honest.stderr);
     assert!(honest.status.success(), "{said}\n{complained}");
 
-    let books = tokio::task::spawn_blocking(|| rogues.stop());
-    assert_met(&books.await.unwrap().unwrap());
+    rogues.leave();
+    until("the rogues to leave", || rogues.have_left()).await;
+    assert_met(&rogues.end().unwrap());
     until("nothing of the rogues to remain", || {
         gateway.shared().directory.sessions() == 0 && gateway.shared().pending.waiting() == 0
     })

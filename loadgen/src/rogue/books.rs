@@ -5,6 +5,7 @@
 //! misdeed at all, or cut short by us when the phase was over.
 
 use std::collections::BTreeMap;
+use std::ops::AddAssign;
 
 use super::kind::RogueKind;
 use crate::books::{CallerBooks, Tally};
@@ -12,7 +13,7 @@ use crate::books::{CallerBooks, Tally};
 /// Problems that a request to a rogue may end in: it opens no data channel in time, or is gone.
 const EXPECTED_PROBLEMS: [&str; 2] = ["handset-silent", "handset-offline"];
 
-/// See the module. Books of several phases can be [`RogueBooks::add`]ed.
+/// See the module. Those of several phases can be added up.
 #[derive(Debug, Clone, Default)]
 pub struct RogueBooks {
     /// How many rogues there were.
@@ -86,11 +87,13 @@ impl RogueBooks {
                 Some(format!("requests to rogues: {requests}"))
             })
     }
+}
 
-    /// Adds what the rogues of another phase did; the requests' books are left as they are, since sums of callers'
-    /// books are the callers' business.
-    pub fn add(&mut self, other: &Self) {
+/// What the rogues of another phase did.
+impl AddAssign<&Self> for RogueBooks {
+    fn add_assign(&mut self, other: &Self) {
         self.rogues = self.rogues.max(other.rogues);
+        self.requests += &other.requests;
         for (kind, theirs) in &other.kinds {
             let ours = self.kinds.entry(*kind).or_default();
             ours.begun += theirs.begun;
@@ -129,7 +132,7 @@ mod tests {
         let twice = books.clone();
         books.kinds.entry(RogueKind::Frozen).or_default().open = 1;
         assert_eq!(books.imbalance(), None);
-        books.add(&twice);
+        books += &twice;
         assert_eq!(books.kinds[&RogueKind::Frozen].begun, 8);
         assert_eq!(books.otherwise(), 2);
     }

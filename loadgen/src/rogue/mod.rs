@@ -48,7 +48,6 @@ const BUFFER_BYTES: usize = 4096;
 const ENTRIES: u32 = 512;
 const PUBLISH_EVERY: Duration = Duration::from_millis(100);
 const TURN_MAX: Duration = Duration::from_millis(500);
-const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// How long the end of the last requests may take beyond their own limit.
 const CALLERS_SLACK: Duration = Duration::from_secs(5);
 
@@ -93,14 +92,16 @@ pub enum RogueError {
     Numbers(#[from] BadMsisdn),
 }
 
-/// The rogues of a phase, at work from [`Rogues::start`] to [`Rogues::stop`].
+/// The rogues of a phase, at work from [`Rogues::start`] to [`Rogues::leave`].
 pub struct Rogues {
     desk: Arc<Desk>,
     waker: Waker,
     thread: Option<JoinHandle<io::Result<()>>>,
     callers: Option<Arc<Callers>>,
     calling: Option<tokio::task::JoinHandle<()>>,
+    /// How long requests may take after [`Rogues::leave`], and so until when they are waited for.
     calls_limit: Duration,
+    given_up: Option<Instant>,
 }
 
 /// What the thread is told, and tells.
@@ -142,6 +143,7 @@ impl Rogues {
             callers,
             calling,
             calls_limit: calls_limit + CALLERS_SLACK,
+            given_up: None,
         })
     }
 
@@ -154,26 +156,37 @@ impl Rogues {
         books
     }
 
-    /// Stops them and their requests, and waits for the end of both: seconds, unless the gateway keeps requests for
-    /// handsets that have gone; then at most their time limit. Must not be called on a thread of the runtime.
-    pub fn stop(mut self) -> Result<RogueBooks, io::Error> {
+    /// No more misdeeds and no more requests. What is under way is broken off; but the gateway may keep requests for
+    /// handsets that have gone until its wake timeout, and they are to be counted too: see [`Rogues::have_left`].
+    pub fn leave(&mut self) {
         if let Some(callers) = &self.callers {
             callers.stop();
         }
-        let ended = self.end();
-        let until = Instant::now() + self.calls_limit;
-        while let Some(calling) = &self.calling
-            && !calling.is_finished()
-            && Instant::now() < until
-        {
-            std::thread::sleep(LOOK_EVERY);
-        }
-        ended.map(|()| self.books())
-    }
-
-    fn end(&mut self) -> io::Result<()> {
         self.desk.stop.store(true, Ordering::Relaxed);
         self.waker.wake();
+        self.given_up
+            .get_or_insert_with(|| Instant::now() + self.calls_limit);
+    }
+
+    /// Whether nothing is open any more after [`Rogues::leave`], or that has taken too long.
+    pub fn have_left(&self) -> bool {
+        let thread_ended = self.thread.as_ref().is_none_or(JoinHandle::is_finished);
+        let calls_ended = self
+            .calling
+            .as_ref()
+            .is_none_or(tokio::task::JoinHandle::is_finished);
+        (thread_ended && calls_ended) || self.given_up.is_some_and(|at| Instant::now() >= at)
+    }
+
+    /// The final books; whatever is still open stays so in them. Fails only if the ring did.
+    pub fn end(mut self) -> io::Result<RogueBooks> {
+        self.leave();
+        self.join()?;
+        Ok(self.books())
+    }
+
+    /// Seconds at most, after [`Rogues::leave`].
+    fn join(&mut self) -> io::Result<()> {
         match self.thread.take().map(JoinHandle::join) {
             None => Ok(()),
             Some(Ok(ended)) => ended,
@@ -185,12 +198,9 @@ impl Rogues {
 /// A run that ends early leaves no rogue behind.
 impl Drop for Rogues {
     fn drop(&mut self) {
-        if let Some(callers) = &self.callers {
-            callers.stop();
-        }
-        if let Err(error) = self.end() {
-            debug_assert!(false, "{error}");
-        }
+        self.leave();
+        // Whoever wants to know how it ended calls `end`.
+        let _ = self.join();
     }
 }
 
