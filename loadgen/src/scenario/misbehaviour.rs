@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use everline_protocol::{Millis, Msisdn};
 use serde::Deserialize;
@@ -197,7 +198,14 @@ impl MisbehaviourTable {
             verify: false,
             ..RequestsTable::default()
         };
-        match table.plan(setting) {
+        // They end before the phase by as long as a gateway may keep one, or the phase would wait for the last of them.
+        let wake = Duration::from_millis(self.wake_timeout_ms);
+        let duration = setting.duration;
+        let setting = CallSetting {
+            duration: duration.saturating_sub(wake).max(duration / 2),
+            ..setting.clone()
+        };
+        match table.plan(&setting) {
             Ok(calls) => Some(calls),
             Err(theirs) => {
                 // Its own keys are not the tester's, and what he wrote has been judged already.
@@ -215,8 +223,6 @@ impl MisbehaviourTable {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn setting(first: u64) -> RogueSetting {
@@ -260,6 +266,17 @@ mod tests {
         }
         let calls = plan.calls.unwrap();
         assert!(calls.timeout > Duration::from_secs(10), "a wake's length");
+    }
+
+    #[test]
+    fn requests_to_rogues_end_before_their_phase() {
+        let table = table("");
+        let mut setting = setting(34_700_000_000);
+        for (phase_s, calls_s) in [(60, 50), (20, 10), (6, 3)] {
+            setting.calls.duration = Duration::from_secs(phase_s);
+            let calls = table.plan(&setting).unwrap().calls.unwrap();
+            assert_eq!(calls.duration, Duration::from_secs(calls_s));
+        }
     }
 
     #[test]
