@@ -248,6 +248,7 @@ impl Run {
                 None
             }
             Course::Storm { storm, .. } => {
+                let dropped_before = self.crews.books().dropped.of("storm");
                 self.crews.order(Order::Storm(storm));
                 self.storms += 1;
                 let dropped = self.storms * self.crews.count();
@@ -255,7 +256,9 @@ impl Run {
                 self.watch(|_, books| over(books) || Instant::now() >= limit);
                 let books = self.crews.books();
                 if over(&books) {
-                    return Some((books.back_us as f64 / 1e6 - begun_s).max(0.0));
+                    // Where nobody was dropped, nobody can have come back.
+                    return (books.dropped.of("storm") > dropped_before)
+                        .then(|| books.back_us as f64 / 1e6 - begun_s);
                 }
                 if !self.is_interrupted() {
                     self.faults.push(format!(

@@ -1,6 +1,7 @@
 //! The smallest gateway that a load can be put on: real sockets, `everline_protocol::Session`, path form, no limits.
 //!
 //! It is told by the test how to misbehave, so that the load generator's books can be held against what happened.
+#![allow(dead_code, reason = "every file of tests uses a part of it")]
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -35,7 +36,7 @@ pub(crate) struct State {
     epoch: Instant,
     sessions: Mutex<HashMap<u64, mpsc::UnboundedSender<Order>>>,
     pending: Mutex<HashMap<RequestId, oneshot::Sender<TcpStream>>>,
-    /// Registrations so far.
+    /// Handsets that have registered and sent their first WAITING, so far.
     pub(crate) registered: AtomicU64,
     /// So many of the next CONNECTs are refused.
     pub(crate) refuse_first: AtomicU64,
@@ -87,6 +88,20 @@ impl Gateway {
         }
     }
 
+    /// What tells `loadgen run` where this gateway is.
+    pub(crate) fn flags(&self) -> Vec<String> {
+        let flags = [
+            ("--signaling", self.signaling.to_string()),
+            ("--data", self.data.to_string()),
+            ("--ingress", self.ingress.to_string()),
+            ("--table-slots", "256".into()),
+        ];
+        let words = flags
+            .into_iter()
+            .map(|(flag, value)| [flag.to_owned(), value]);
+        words.flatten().collect()
+    }
+
     /// Runs `loadgen run` against this gateway to its end. Returns its exit status, report and output.
     pub(crate) async fn load(&self, arguments: &[&str]) -> (i32, Value, String) {
         let folder = tempfile::tempdir().unwrap();
@@ -94,18 +109,7 @@ impl Gateway {
         let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_loadgen"));
         command
             .arg("run")
-            .args([
-                "--signaling",
-                &self.signaling.to_string(),
-                "--data",
-                &self.data.to_string(),
-            ])
-            .args([
-                "--ingress",
-                &self.ingress.to_string(),
-                "--table-slots",
-                "256",
-            ])
+            .args(self.flags())
             .arg("--report")
             .arg(&report)
             .args(arguments)
@@ -257,15 +261,17 @@ fn on_events(
                         .insert(connect.msisdn.as_u64(), orders.clone());
                     let _ = old.map(|old| old.send(Order::End(ErrorCode::Replaced)));
                     machine.admit(SessionId(1), now, rules, out);
-                    state.registered.fetch_add(1, Ordering::AcqRel);
                 }
             }
             SessionEvent::Refused(_)
             | SessionEvent::Left
             | SessionEvent::Broken(_)
             | SessionEvent::Dead => ended = true,
-            SessionEvent::Ready | SessionEvent::KeepAliveSent | SessionEvent::KeepAliveAnswered => {
+            // Only now: a session that vanishes with its WAITING unread is reset, not closed.
+            SessionEvent::Ready => {
+                state.registered.fetch_add(1, Ordering::AcqRel);
             }
+            SessionEvent::KeepAliveSent | SessionEvent::KeepAliveAnswered => {}
         }
     }
     ended
