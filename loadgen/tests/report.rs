@@ -1,6 +1,5 @@
 //! What a run leaves behind, as a tester and a pipeline use it: exit status, page, comparison.
 
-#[expect(dead_code, reason = "these tests give the gateway no orders")]
 mod gateway;
 
 use std::path::Path;

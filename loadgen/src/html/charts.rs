@@ -139,7 +139,8 @@ fn latencies(course: &Course<'_>) -> Vec<Line> {
 }
 
 fn errors(course: &Course<'_>) -> Vec<Line> {
-    let kinds: [(&str, &str, fn(&Second) -> u64); 5] = [
+    type Kind = (&'static str, &'static str, fn(&Second) -> u64);
+    let kinds: [Kind; 5] = [
         ("sessions lost", "c4", |row| row.lost),
         ("registrations refused", "c2", |row| row.refused),
         ("requests not sent", "c5", |row| row.not_sent),

@@ -87,7 +87,7 @@ fn errors(report: &Report) -> Markup {
         @if !rows.is_empty() {
             h2 { "What went wrong, by kind" }
             div.panel { table {
-                thead { tr { th scope="col" { "Where" } th.text scope="col" { "Kind" } th scope="col" { "Times" } th {} } }
+                thead { tr { th scope="col" { "Where" } th.text scope="col" { "Kind" } th scope="col" { "Times" } th.bar {} } }
                 tbody { @for (place, kind, times) in &rows { tr {
                     th scope="row" { (place) }
                     td.text { code { (shown(kind)) } }
