@@ -5,6 +5,7 @@ mod phases;
 mod plan;
 pub(crate) mod values;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -192,6 +193,12 @@ pub struct RunArgs {
     /// Threads for callers.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024), help_heading = "Run")]
     pub caller_threads: u32,
+    /// Lets Prometheus read how the run is doing, at GET /metrics on this address (docs/loadgen-metrics.md).
+    #[arg(long, value_name = "ADDRESS:PORT", help_heading = "Run")]
+    pub metrics: Option<SocketAddr>,
+    /// Allows --metrics an address that is not loopback: whoever reaches it reads the numbers.
+    #[arg(long, requires = "metrics", help_heading = "Run")]
+    pub metrics_beyond_loopback: bool,
     /// Writes the report as JSON to this file (docs/loadgen-report.md describes it).
     #[arg(long, value_name = "FILE", help_heading = "Run")]
     pub report: Option<PathBuf>,

@@ -12,6 +12,7 @@
 //! | [`caller`] | the callers; one HTTP exchange of theirs is in `exchange` and `upload` |
 //! | [`answer`] | what handsets answer, and how callers verify it |
 //! | [`screen`], [`report`], [`table`], [`html`] | what the tester sees while it runs, and at the end |
+//! | [`metrics`] | what Prometheus sees while it runs |
 //! | [`compare`] | two reports side by side |
 //! | [`thresholds`] | what a run must reach |
 //! | [`address`], [`tokens`], [`roster`], [`http`], [`filling`], [`books`], [`machine`], `pipe` | what those use |
@@ -30,6 +31,7 @@ pub mod fleet;
 pub mod html;
 pub mod http;
 pub mod machine;
+pub mod metrics;
 pub mod orders;
 mod pipe;
 pub mod report;

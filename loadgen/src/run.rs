@@ -19,6 +19,8 @@ use crate::books::{CallerBooks, FleetBooks, histogram};
 use crate::caller::{CallPlan, Callers};
 use crate::fleet::{FleetEnd, FleetPlan};
 use crate::machine::{Machine, ProcessSample};
+use crate::metrics::Metrics;
+use crate::metrics::port::{MetricsAddress, serve};
 use crate::orders::Order;
 use crate::report::{Border, Look, Material, PhaseMaterial, Report, Seconds};
 use crate::rogue::{RogueBooks, RoguePlan, Rogues};
@@ -55,6 +57,8 @@ pub struct RunPlan {
     pub caller_threads: usize,
     /// Process to sample.
     pub gateway_pid: Option<u32>,
+    /// Where Prometheus may read how it goes.
+    pub metrics: Option<MetricsAddress>,
     /// Nothing on the screen while it runs.
     pub quiet: bool,
     /// What to tell the tester at the start.
@@ -96,7 +100,11 @@ pub fn run(mut plan: RunPlan) -> Result<Report, RunError> {
         .build()?;
     let interrupts = count_interrupts(&runtime)?;
     let phases = std::mem::take(&mut plan.phases);
+    let metrics = plan.metrics;
     let mut run = Run::start(plan, &phases, interrupts)?;
+    if let Some(address) = metrics {
+        run.open_to_prometheus(address, &runtime)?;
+    }
     let mut passed = Vec::new();
     for phase in phases {
         if run.is_interrupted() {
@@ -133,6 +141,7 @@ struct Run {
     faults: Vec<String>,
     interrupts: Arc<AtomicU32>,
     screen: Screen,
+    metrics: Option<Metrics>,
     seconds: Seconds,
     open_max: u64,
 }
@@ -193,9 +202,20 @@ impl Run {
             faults: Vec::new(),
             interrupts,
             screen,
+            metrics: None,
             seconds: Seconds::default(),
             open_max: 0,
         })
+    }
+
+    fn open_to_prometheus(&mut self, at: MetricsAddress, runtime: &Runtime) -> io::Result<()> {
+        let metrics = Metrics::new().map_err(io::Error::other)?;
+        let listener = runtime.block_on(at.listen())?;
+        let at = listener.local_addr()?;
+        self.screen.say(format_args!("metrics at http://{at}/metrics"));
+        runtime.spawn(serve(listener, metrics.page()));
+        self.metrics = Some(metrics);
+        Ok(())
     }
 
     /// Passes through one phase.
@@ -408,6 +428,9 @@ impl Run {
         };
         let second = self.seconds.add(look);
         self.screen.show(look, &second);
+        if let Some(metrics) = &mut self.metrics {
+            metrics.publish(look, self.screen.phase());
+        }
         books
     }
 

@@ -68,6 +68,11 @@ impl Screen {
         self.course.enter(name, at_s, fleet);
     }
 
+    /// The phase that runs; empty before the first.
+    pub fn phase(&self) -> &str {
+        self.course.now()
+    }
+
     /// A second has passed.
     pub fn show(&mut self, look: Look<'_>, second: &Second) {
         self.course.advance(look.at_s, look.fleet);

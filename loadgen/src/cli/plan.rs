@@ -9,6 +9,7 @@ use super::{LAB_KEYS, RunArgs};
 use crate::address::{Forbidden, Targets};
 use crate::fleet::FleetPlan;
 use crate::machine::{ProcessSample, descriptors_max};
+use crate::metrics::port::{BeyondLoopback, MetricsAddress};
 use crate::roster::Roster;
 use crate::run::RunPlan;
 use crate::scenario::{FleetTable, Lab, NoScenario, Problems, Scenario};
@@ -32,6 +33,9 @@ pub enum Usage {
     /// What is to happen.
     #[error("{0}")]
     Problems(#[from] Problems),
+    /// Where Prometheus is to read.
+    #[error("{0}")]
+    Metrics(#[from] BeyondLoopback),
     /// Process to sample.
     #[error("--gateway-pid: there is no process {0} that can be looked at")]
     NoProcess(u32),
@@ -54,6 +58,10 @@ impl RunArgs {
         if let Some(pid) = self.gateway_pid {
             ProcessSample::of(pid).ok_or(Usage::NoProcess(pid))?;
         }
+        let metrics = self
+            .metrics
+            .map(|address| MetricsAddress::check(address, self.metrics_beyond_loopback))
+            .transpose()?;
         let (mint, token_note) = self.mint()?;
         let roster = Roster::new(plan.first, plan.handsets)
             .expect("the numbers of the whole run were checked with its plan");
@@ -68,6 +76,7 @@ impl RunArgs {
             connecting: plan.fleet.connecting,
             caller_threads: self.caller_threads as usize,
             gateway_pid: self.gateway_pid,
+            metrics,
             quiet: self.quiet,
             notes: token_note.into_iter().collect(),
             mint,
