@@ -3,12 +3,13 @@
 //! Every worker runs one; the request may wait on another worker. Bytes behind the DATA line break PROTOCOL 5.1 (the
 //! handset has not read the request yet): such a channel is refused, and its request goes on waiting for a better one.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use everline_protocol::{DataLine, DataStep, ErrorCode, RequestId, error_line};
-use tokio::task::spawn_local;
+use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::timeout;
 
 use crate::meters::Meters;
@@ -17,36 +18,71 @@ use crate::stream::{Listener, Stream};
 
 /// Accepts until it is dropped.
 pub async fn accept(listener: Listener, shared: Arc<Shared>, meters: Rc<Meters>) {
-    let unbound = Rc::new(Cell::new(0));
+    let unbound = Rc::new(Unbound::default());
     loop {
         let (stream, _peer) = listener.accept().await;
-        if unbound.get() >= shared.config.data.unbound_max {
-            // Nothing is known of this peer, so nothing is said to it.
+        if unbound.is_full(shared.config.data.unbound_max) {
+            unbound.end_oldest();
             meters.channels.refused.increment(1);
-            continue;
         }
-        let place = Unbound::take(&unbound);
+        let place = Place::take(&unbound);
+        let number = place.number;
         let (shared, meters) = (Arc::clone(&shared), Rc::clone(&meters));
-        spawn_local(async move {
+        let task = spawn_local(async move {
             let _place = place;
             serve(stream, &shared, &meters).await;
         });
+        unbound
+            .tasks
+            .borrow_mut()
+            .insert(number, task.abort_handle());
     }
 }
 
-/// One of the connections that have not yet said whose they are.
-struct Unbound(Rc<Cell<usize>>);
+/// The connections that have not yet said whose they are, oldest first.
+///
+/// A handset says it at once, so the one that has been silent for longest is the least likely to be one: where there
+/// are too many it makes room, or a crowd of strangers would keep every handset out.
+#[derive(Default)]
+struct Unbound {
+    tasks: RefCell<BTreeMap<u64, AbortHandle>>,
+    accepted: Cell<u64>,
+}
 
 impl Unbound {
-    fn take(count: &Rc<Cell<usize>>) -> Self {
-        count.set(count.get() + 1);
-        Self(Rc::clone(count))
+    fn is_full(&self, unbound_max: usize) -> bool {
+        self.tasks.borrow().len() >= unbound_max
+    }
+
+    /// Ends the oldest. Nothing is known of this peer, so nothing is said to it.
+    fn end_oldest(&self) {
+        let oldest = self.tasks.borrow_mut().pop_first();
+        if let Some((_number, task)) = oldest {
+            task.abort();
+        }
     }
 }
 
-impl Drop for Unbound {
+/// A connection's entry among them; given back when dropped.
+struct Place {
+    unbound: Rc<Unbound>,
+    number: u64,
+}
+
+impl Place {
+    fn take(unbound: &Rc<Unbound>) -> Self {
+        let number = unbound.accepted.get();
+        unbound.accepted.set(number.wrapping_add(1));
+        Self {
+            unbound: Rc::clone(unbound),
+            number,
+        }
+    }
+}
+
+impl Drop for Place {
     fn drop(&mut self) {
-        self.0.set(self.0.get().saturating_sub(1));
+        self.unbound.tasks.borrow_mut().remove(&self.number);
     }
 }
 

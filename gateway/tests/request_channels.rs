@@ -109,20 +109,39 @@ fn bad_lines_are_refused_and_the_request_waits_for_a_better_channel() {
 }
 
 #[test]
-fn a_channel_without_a_line_is_closed_in_time_and_their_number_is_bounded() {
+fn a_channel_without_a_line_is_closed_in_time() {
     let gateway = Gateway::start(|config| {
         config.data.bind_timeout = Duration::from_millis(300);
-        config.data.unbound_max = 2;
     });
     let mut slow = [
         Wire::connect(gateway.data[0]),
         Wire::connect(gateway.data[0]),
     ];
     slow[0].send("DATA id=");
-    Wire::connect(gateway.data[0]).read_end();
     for wire in &mut slow {
         assert_eq!(wire.read_until("\r\n"), "ERROR code=connect-timeout\r\n");
     }
+}
+
+#[test]
+fn a_crowd_of_silent_channels_is_bounded_and_keeps_no_handset_out() {
+    let gateway = Gateway::start(|config| {
+        config.data.bind_timeout = Duration::from_secs(60);
+        config.data.unbound_max = 2;
+    });
+    gateway.register(0);
+    let mut silent: Vec<_> = (0..5).map(|_| Wire::connect(gateway.data[0])).collect();
+    // All but the two youngest have made room.
+    for wire in &mut silent[..3] {
+        wire.read_end();
+    }
+    let mut caller = gateway.caller();
+    caller.get("/");
+    let mut handset = gateway.answered();
+    handset.read_head();
+    handset.send(OK);
+    assert_eq!(caller.read_message().1, "ok");
+    silent[3].read_end();
 }
 
 #[test]
