@@ -212,7 +212,8 @@ impl Run {
         let metrics = Metrics::new().map_err(io::Error::other)?;
         let listener = runtime.block_on(at.listen())?;
         let at = listener.local_addr()?;
-        self.screen.say(format_args!("metrics at http://{at}/metrics"));
+        self.screen
+            .say(format_args!("metrics at http://{at}/metrics"));
         runtime.spawn(serve(listener, metrics.page()));
         self.metrics = Some(metrics);
         Ok(())

@@ -1,6 +1,5 @@
 //! What a tester and a Prometheus see of a run while it goes on: on a terminal, in a file, at the metrics' address.
 
-#[allow(dead_code, reason = "these tests give the gateway no orders")]
 mod gateway;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

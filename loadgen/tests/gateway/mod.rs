@@ -1,6 +1,7 @@
 //! The smallest gateway that a load can be put on: real sockets, `everline_protocol::Session`, path form, no limits.
 //!
 //! It is told by the test how to misbehave, so that the load generator's books can be held against what happened.
+#![allow(dead_code, reason = "every file of tests uses a part of it")]
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -85,20 +86,6 @@ impl Gateway {
             data,
             ingress,
         }
-    }
-
-    /// What tells `loadgen run` where this gateway is.
-    pub(crate) fn flags(&self) -> Vec<String> {
-        let flags = [
-            ("--signaling", self.signaling.to_string()),
-            ("--data", self.data.to_string()),
-            ("--ingress", self.ingress.to_string()),
-            ("--table-slots", "256".into()),
-        ];
-        let words = flags
-            .into_iter()
-            .map(|(flag, value)| [flag.to_owned(), value]);
-        words.flatten().collect()
     }
 
     /// What tells `loadgen run` where this gateway is.
