@@ -102,9 +102,14 @@ pub(crate) fn verdict(report: &Report) -> String {
 }
 
 fn not_well(report: &Report) -> Markup {
+    let findings = if report.ok {
+        "What was not well, but within the thresholds"
+    } else {
+        "What was not well"
+    };
     html! {
         @if !report.thresholds.is_empty() { (tables::thresholds(&report.thresholds)) }
-        @for (title, sentences) in [("What makes the run invalid", &report.faults), ("What was not well", &report.findings)] {
+        @for (title, sentences) in [("What makes the run invalid", &report.faults), (findings, &report.findings)] {
             @if !sentences.is_empty() {
                 h2 { (title) }
                 div.panel { ul.sentences { @for sentence in sentences { li { (shown(sentence)) } } } }

@@ -253,3 +253,88 @@ fn rss_mb(
     let rows = run.seconds.iter().filter(within).filter_map(of);
     rows.chain(at_end).max().map(|bytes| bytes as f64 / 1e6)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::example::{HANDSETS, material};
+
+    fn of_run(run: &Report, name: &str) -> Option<f64> {
+        (Figure::named(name).unwrap().of_run)(run)
+    }
+
+    fn of_phase(run: &Report, phase: &str, name: &str) -> Option<f64> {
+        let phase = run.phases.iter().find(|known| known.name == phase);
+        Figure::named(name).unwrap().of_phase.unwrap()(run, phase.unwrap())
+    }
+
+    #[test]
+    fn figures_are_those_of_the_run() {
+        let run = Report::new(material(20, "eof"));
+        let all = HANDSETS as f64;
+        for (name, value) in [
+            ("registrations_per_s", 1000.0),
+            ("registrations_per_s_slowest_10s", 1000.0),
+            ("lost", 2.0),
+            ("refused", 1.0),
+            ("not_registered", 1.0),
+            ("open_share", (all - 2.0) / all),
+            ("back_s", 10.0),
+            ("requests_per_s", 199.0),
+            ("bad", 20.0),
+            ("bad_share", 0.005),
+            ("failed_share", 0.005),
+            ("gateway_cores", 0.4),
+            ("gateway_cores_in_hold", 0.4),
+            ("gateway_cpu_us_per_registration", 400.0),
+            ("gateway_rss_bytes_per_session", 300.0),
+            ("gateway_rss_mb", 26.97152),
+            ("loadgen_cpu_by_gateway_cpu", 2.25),
+            ("rogues_met_otherwise", 1.0),
+            ("rogue_requests_otherwise", 0.0),
+        ] {
+            let measured = of_run(&run, name).unwrap();
+            assert!(
+                (measured - value).abs() < 1e-6 * value.max(1.0),
+                "{name}: {measured}"
+            );
+        }
+        assert_eq!(of_run(&run, "p99_ms"), Some(7.551));
+    }
+
+    #[test]
+    fn figures_of_a_phase_are_of_it_alone() {
+        let run = Report::new(material(20, "eof"));
+        assert_eq!(of_phase(&run, "ramp", "lost"), Some(0.0));
+        assert_eq!(of_phase(&run, "noon", "lost"), Some(2.0));
+        assert_eq!(of_phase(&run, "noon", "requests_per_s"), Some(199.0));
+        assert_eq!(
+            of_phase(&run, "ramp", "p99_ms"),
+            None,
+            "nothing was requested"
+        );
+        assert_eq!(of_phase(&run, "storm", "back_s"), Some(10.0));
+        let most = of_phase(&run, "ramp", "gateway_rss_mb").unwrap();
+        assert!((most - 26.97152).abs() < 1e-9, "{most}");
+    }
+
+    #[test]
+    fn what_was_not_measured_has_no_figure() {
+        let mut nothing = material(10, "eof");
+        (nothing.calls, nothing.rogues) = (None, None);
+        nothing.phases.clear();
+        nothing.seconds.clear();
+        let run = Report::new(nothing);
+        for name in [
+            "bad",
+            "failed",
+            "p50_ms",
+            "back_s",
+            "gateway_rss_mb",
+            "rogues_met_otherwise",
+            "registrations_per_s",
+        ] {
+            assert_eq!(of_run(&run, name), None, "{name}");
+        }
+    }
+}
