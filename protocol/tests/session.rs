@@ -2,7 +2,7 @@
 
 use everline_protocol::{
     ErrorCode, HostPort, LINE_BYTES_MAX, Millis, Refusal, RefusalCode, RequestId, Rules, Session,
-    SessionEvent, SessionId, SessionOutput,
+    SessionEvent, SessionId, SessionOutput, Wheel,
 };
 
 const CONNECT: &str = "CONNECT version=1 msisdn=34610515151 timeout=60 token=t linger=0\r\n";
@@ -138,6 +138,50 @@ fn the_first_keepalive_alone_comes_early_and_by_less_than_half() {
         gateway.input("WAITING\r\n");
         assert_eq!(gateway.due_s(), Some(120), "the whole timeout from then on");
     }
+}
+
+/// A gateway's worth of handsets that all register within one second.
+#[test]
+fn a_hundred_thousand_that_came_at_once_are_asked_over_a_third_of_the_timeout() {
+    const SESSIONS: u32 = 100_000;
+    let rules = rules();
+    let (mut sessions, mut out) = (Vec::new(), SessionOutput::default());
+    let mut wheel = Wheel::new(SESSIONS, Millis(0), Millis(64));
+    let mut random = 1u64;
+    let connect = CONNECT.replace("timeout=60", "timeout=300");
+    for slot in 0..SESSIONS {
+        let now = Millis(u64::from(slot) * 1000 / u64::from(SESSIONS));
+        let mut session = Session::new(now, &rules);
+        session.input(connect.as_bytes(), now, &rules, &mut out);
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        session.hasten((random >> 56) as u8);
+        session.admit(SessionId(u64::from(slot)), now, &rules, &mut out);
+        session.input(b"WAITING\r\n", now, &rules, &mut out);
+        wheel.set(slot, session.deadline().expect("it lives"));
+        out = SessionOutput::default();
+        sessions.push(session);
+    }
+    // KEEPALIVEs of each second, over two rounds.
+    let (mut asked, mut due) = ([0u32; 602], Vec::new());
+    while let Some(now) = wheel.next().filter(|now| now.0 <= 602_000) {
+        wheel.advance(now, &mut due);
+        for slot in due.drain(..) {
+            let session = &mut sessions[slot as usize];
+            session.on_deadline(now, &rules, &mut out);
+            asked[now.0 as usize / 1000] += out.events.len() as u32;
+            session.input(b"WAITING\r\n", now, &rules, &mut out);
+            wheel.set(slot, session.deadline().expect("it lives"));
+            out = SessionOutput::default();
+        }
+    }
+    for round in [&asked[..301], &asked[301..]] {
+        let seconds = round.iter().filter(|asked| **asked > 0).count();
+        let busiest = round.iter().max().copied().unwrap_or_default();
+        assert!(seconds >= 100 && busiest <= SESSIONS / 50, "{round:?}");
+    }
+    assert_eq!(asked.iter().sum::<u32>(), 2 * SESSIONS, "each once a round");
 }
 
 /// PROTOCOL 3.1: checked in this order, a missing key as a bad value.

@@ -23,7 +23,9 @@ impl Buffers {
             .checked_mul(bytes)
             .filter(|size| *size > 0)
             .expect("the pool has a size");
-        let layout = Layout::from_size_align(size, 64).expect("the pool fits an allocation");
+        // No stricter than malloc's own alignment: beyond it the allocator would write the zeroes itself, and so touch the
+        // memory of buffers that may never be used.
+        let layout = Layout::from_size_align(size, 16).expect("the pool fits an allocation");
         // SAFETY: the layout's size is not zero, as checked above.
         let start = unsafe { alloc_zeroed(layout) };
         let Some(start) = NonNull::new(start) else {

@@ -272,7 +272,7 @@ fn store(reader: &mut Reader<'_>, base: &Path) -> Store {
             1_000,
             10..=3_600_000,
         ),
-        pending_rows_max: reader.number(table, "pending_rows_max", 100_000, 1..=10_000_000),
+        pending_rows_max: reader.number(table, "pending_rows_max", 500_000, 1..=10_000_000),
         cache_bytes: reader.number(table, "cache_bytes", 4 << 20, 1 << 20..=1 << 40),
     }
 }

@@ -95,6 +95,60 @@ fn a_shard_that_was_held_up_reads_what_came_in_time_before_it_judges() {
     }
 }
 
+/// A storm of registrations must not come back as a storm of KEEPALIVEs.
+#[test]
+fn handsets_that_registered_together_are_not_asked_together() {
+    const HANDSETS: u64 = 400;
+    const TIMEOUT_S: u64 = 300;
+    let mut world = World::new(Setting {
+        slots: 256,
+        ..Setting::default()
+    });
+    let phones: Vec<_> = (0..HANDSETS)
+        .map(|nth| world.dial(number(nth), TIMEOUT_S as u32))
+        .collect();
+    world.until("all register", |world| {
+        phones
+            .iter()
+            .all(|phone| world.phones[*phone].is_registered())
+    });
+    world.steps(20, 0);
+    let began = world.clock.0.get();
+    // Both rounds: the second one keeps the places of the first.
+    for round in 0..2 {
+        let mut asked_at = Vec::new();
+        while world.clock.0.get() < began + (round + 1) * TIMEOUT_S * 1000 {
+            let before = asked(&world, round as usize + 1);
+            world.step(250);
+            let now = asked(&world, round as usize + 1);
+            asked_at.extend((before..now).map(|_| (world.clock.0.get() - began) / 1000));
+        }
+        world.steps(2, 0);
+        let (first, last) = (asked_at.first().copied(), asked_at.last().copied());
+        let (first, last) = (
+            first.expect("some are asked"),
+            last.expect("some are asked"),
+        );
+        assert!(asked(&world, round as usize + 1) >= HANDSETS as usize * 99 / 100);
+        assert!(
+            last - first >= TIMEOUT_S / 3,
+            "round {round}: from {first} s to {last} s"
+        );
+        let busiest = asked_at.chunk_by(|one, next| one == next).map(<[u64]>::len);
+        let busiest = busiest.max().expect("some are asked");
+        assert!(
+            busiest <= HANDSETS as usize / 25,
+            "round {round}: {busiest} of {HANDSETS} within a second"
+        );
+    }
+}
+
+/// How many were asked so often.
+fn asked(world: &World, times: usize) -> usize {
+    let asked = |phone: &&Phone| phone.heard(|event| *event == HandsetEvent::KeepAlive) >= times;
+    world.phones.iter().filter(asked).count()
+}
+
 #[test]
 fn a_data_channel_puts_the_keep_alive_off() {
     let mut world = World::new(Setting::default());
