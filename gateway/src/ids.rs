@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 
 use everline_protocol::RequestId;
+use http::HeaderValue;
 
 const NUMBERS: usize = 64;
 const NUMBER_BYTES: usize = 16;
@@ -34,8 +35,9 @@ impl Ids {
     }
 
     /// What a request is called in logs and `X-Request-Id`. A fallback of zeros names nothing, and nothing depends on it.
-    pub fn public(&self) -> String {
-        format!("{:032x}", self.next().unwrap_or_default())
+    pub fn public(&self) -> HeaderValue {
+        let id = format!("{:032x}", self.next().unwrap_or_default());
+        HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("0"))
     }
 
     fn next(&self) -> Option<u128> {

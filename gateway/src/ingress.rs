@@ -42,8 +42,6 @@ const HYPER_HEAD_SLACK_BYTES: usize = 16 * 1024;
 const HYPER_HEAD_SLACK_FIELDS: usize = 8;
 /// hyper takes this many fields unless told otherwise; told, it takes memory for the bound with every head.
 const HYPER_FIELDS_MAX: usize = 100;
-/// hyper's own header timeout lies this far above ours.
-const HYPER_TIMEOUT_SLACK: Duration = Duration::from_secs(5);
 /// hyper's buffers on a caller's connection, either way, at least.
 const BUFFER_BYTES_MIN: usize = 64 * 1024;
 /// HTTP/2: what may be under way towards us, for one stream and for a connection.
@@ -191,14 +189,13 @@ async fn speak_http1(
 ) {
     let service = service_fn(|request| answer_boxed(Rc::clone(&caller), request));
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(rules.header_timeout.saturating_add(HYPER_TIMEOUT_SLACK))
-        .max_buf_size(
-            rules
-                .header_bytes_max
-                .saturating_add(HYPER_HEAD_SLACK_BYTES)
-                .max(BUFFER_BYTES_MIN),
-        );
+    // The gate keeps the time, and gives a head to hyper whole.
+    http.header_read_timeout(None).max_buf_size(
+        rules
+            .header_bytes_max
+            .saturating_add(HYPER_HEAD_SLACK_BYTES)
+            .max(BUFFER_BYTES_MIN),
+    );
     if rules.headers_max > HYPER_FIELDS_MAX {
         http.max_headers(rules.headers_max.saturating_add(HYPER_HEAD_SLACK_FIELDS));
     }
@@ -348,7 +345,8 @@ impl Caller {
         self.said_last
             .set(fields::is_last(request.version(), request.headers()));
         let request_id = fields::request_id(request.headers())
-            .map_or_else(|| self.carrier.ids.public(), str::to_owned);
+            .cloned()
+            .unwrap_or_else(|| self.carrier.ids.public());
         let mut flight = Flight::begin(
             Rc::clone(&self.carrier.meters),
             received,
@@ -390,7 +388,7 @@ impl Caller {
             host: target.host,
             path: target.path,
             prefix: target.prefix,
-            request_id: flight.request_id().to_owned(),
+            request_id: flight.request_id().clone(),
             received,
         };
         let bounds = request_body::Bounds {

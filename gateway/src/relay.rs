@@ -7,9 +7,12 @@
 //! only if it sent `TE: trailers` (both as RFC 9110 section 6.5 allows); over HTTP/2 a caller gets no interim response
 //! but what its own body needs.
 
+use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -18,7 +21,6 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper::rt::Write;
-use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use crate::channel::Channel;
@@ -73,10 +75,14 @@ impl Outgoing {
             join_cookies(&mut fields);
         }
         append_forwarded(&mut fields, context.caller.ip(), &context.host);
+        fields.insert(X_REQUEST_ID, context.request_id.clone());
         let text = |text: &str| HeaderValue::from_str(text).ok();
+        let as_sent = fields
+            .get(HOST)
+            .filter(|host| host.as_bytes() == context.host.as_bytes());
         let ours = [
-            (HOST, text(&context.host)),
-            (X_REQUEST_ID, text(&context.request_id)),
+            (HOST, as_sent.cloned().or_else(|| text(&context.host))),
+            (X_REQUEST_ID, Some(context.request_id.clone())),
             (X_FORWARDED_PREFIX, context.prefix.as_deref().and_then(text)),
         ];
         for (name, value) in ours {
@@ -184,20 +190,13 @@ pub async fn exchange(
     if outgoing.upgrade.is_some() {
         channel.will_upgrade();
     }
-    let (tell, mut told) = mpsc::channel(INTERIM_MAX);
+    let told = Arc::new(Told::default());
+    let tell = Arc::clone(&told);
     hyper::ext::on_informational(&mut request, move |response| {
-        // A full queue means a handset that floods: interim responses may be dropped.
-        let _ = tell.try_send((response.status(), response.headers().clone()));
+        tell.tell(response.status(), response.headers());
     });
     let answer = channel.sender.try_send_request(request);
-    let answer = await_head(
-        answer,
-        &outgoing,
-        &mut told,
-        terms.response_timeout,
-        interim,
-    )
-    .await;
+    let answer = await_head(answer, &outgoing, &told, terms.response_timeout, interim).await;
     match answer {
         Some(Ok(response)) => answered(response, outgoing, channel, terms)
             .await
@@ -220,7 +219,7 @@ pub async fn exchange(
 async fn await_head<T>(
     answer: impl Future<Output = T>,
     outgoing: &Outgoing,
-    told: &mut mpsc::Receiver<(StatusCode, HeaderMap)>,
+    told: &Told,
     response_timeout: Duration,
     interim: Interim<'_>,
 ) -> Option<T> {
@@ -230,7 +229,7 @@ async fn await_head<T>(
     loop {
         tokio::select! {
             biased;
-            Some((status, mut fields)) = told.recv() => {
+            (status, mut fields) = poll_fn(|cx| told.poll_next(cx)) => {
                 if status == StatusCode::CONTINUE {
                     outgoing.upload.release();
                 } else {
@@ -253,6 +252,46 @@ async fn await_head<T>(
                 deadline = moved;
             }
         }
+    }
+}
+
+/// Interim responses on their way from hyper to whoever waits for the final one. Most requests have none, and pay for
+/// none: a channel's first block would be three kilobytes.
+#[derive(Debug, Default)]
+struct Told(Mutex<Interims>);
+
+#[derive(Debug, Default)]
+struct Interims {
+    responses: VecDeque<(StatusCode, HeaderMap)>,
+    waker: Option<Waker>,
+}
+
+impl Told {
+    fn tell(&self, status: StatusCode, fields: &HeaderMap) {
+        let mut interims = self.interims();
+        // As many as that mean a handset that floods: interim responses may be dropped.
+        if interims.responses.len() < INTERIM_MAX {
+            interims.responses.push_back((status, fields.clone()));
+        }
+        if let Some(waker) = interims.waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn poll_next(&self, cx: &Context<'_>) -> Poll<(StatusCode, HeaderMap)> {
+        let mut interims = self.interims();
+        if let Some(response) = interims.responses.pop_front() {
+            return Poll::Ready(response);
+        }
+        match &mut interims.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    fn interims(&self) -> MutexGuard<'_, Interims> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -328,7 +367,7 @@ fn failed(error: &hyper::Error, outgoing: Outgoing, unseen: bool, unsent: bool) 
 pub async fn tunnel(mut caller: Stream, mut handset: Stream, idle_timeout: Duration) {
     let (mut out, mut back) = (Half::default(), Half::default());
     let mut silence = std::pin::pin!(sleep_until(Instant::now() + idle_timeout));
-    std::future::poll_fn(|cx| {
+    poll_fn(|cx| {
         let (out_moved, out_over) = out.poll(&mut caller, &mut handset, cx);
         let (back_moved, back_over) = back.poll(&mut handset, &mut caller, cx);
         if out_moved || back_moved {

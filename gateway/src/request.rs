@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use everline_protocol::Msisdn;
+use http::HeaderValue;
 use http::uri::PathAndQuery;
 
 /// One admitted request, apart from its HTTP.
@@ -20,7 +21,7 @@ pub struct RequestContext {
     /// `/<msisdn>`, if the caller used the path form and it was removed (PROTOCOL 5.2).
     pub prefix: Option<String>,
     /// `X-Request-Id`: the caller's if it was sane, else ours. Not the id of REQUESTPENDING, which is a secret.
-    pub request_id: String,
+    pub request_id: HeaderValue,
     /// When the request's head was there.
     pub received: Instant,
 }

@@ -87,7 +87,7 @@ pub struct Flight {
     meters: Rc<Meters>,
     activity: Rc<Activity>,
     received: Instant,
-    request_id: String,
+    request_id: HeaderValue,
     handset: Option<Msisdn>,
     permit: Option<Permit>,
     counted: Option<Counted>,
@@ -119,7 +119,7 @@ impl Flight {
     pub fn begin(
         meters: Rc<Meters>,
         received: Instant,
-        request_id: String,
+        request_id: HeaderValue,
         activity: &Rc<Activity>,
     ) -> Self {
         activity.active.set(activity.active.get() + 1);
@@ -153,7 +153,7 @@ impl Flight {
     }
 
     /// What the caller knows the request by.
-    pub fn request_id(&self) -> &str {
+    pub fn request_id(&self) -> &HeaderValue {
         &self.request_id
     }
 
@@ -172,7 +172,7 @@ impl Flight {
             .map(|handset| handset.masked().to_string())
             .unwrap_or_default();
         tracing::debug!(
-            request_id = %self.request_id, %handset, status = row.status.as_u16(), slug = row.slug, fault = ?row.fault,
+            request_id = self.request_id.to_str().unwrap_or_default(), %handset, status = row.status.as_u16(), slug = row.slug, fault = ?row.fault,
             "{problem}"
         );
     }
@@ -297,7 +297,7 @@ pub fn with_problem(
 }
 
 /// A problem as bytes on the wire, for a caller whose connection never reached HTTP.
-pub fn problem_on_the_wire(problem: &Problem, request_id: &str) -> Vec<u8> {
+pub fn problem_on_the_wire(problem: &Problem, request_id: &HeaderValue) -> Vec<u8> {
     let (mut fields, text) = problem_parts(problem, request_id);
     name(&mut fields, request_id);
     let status = problem.row().status;
@@ -312,14 +312,14 @@ pub fn problem_on_the_wire(problem: &Problem, request_id: &str) -> Vec<u8> {
     wire
 }
 
-fn problem_parts(problem: &Problem, request_id: &str) -> (HeaderMap, Bytes) {
+fn problem_parts(problem: &Problem, request_id: &HeaderValue) -> (HeaderMap, Bytes) {
     let row = problem.row();
     let text = serde_json::json!({
         "type": format!("urn:everline:{}", row.slug),
         "title": reason(row.status),
         "status": row.status.as_u16(),
         "detail": problem.to_string(),
-        "request_id": request_id,
+        "request_id": request_id.to_str().unwrap_or_default(),
     })
     .to_string();
     let mut fields = HeaderMap::new();
@@ -342,10 +342,8 @@ fn reason(status: StatusCode) -> &'static str {
 }
 
 /// Every response says which request it answers.
-fn name(fields: &mut HeaderMap, request_id: &str) {
-    if let Ok(id) = HeaderValue::from_str(request_id) {
-        fields.insert(X_REQUEST_ID, id);
-    }
+fn name(fields: &mut HeaderMap, request_id: &HeaderValue) {
+    fields.insert(X_REQUEST_ID, request_id.clone());
 }
 
 impl Body for ResponseBody {

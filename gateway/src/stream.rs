@@ -446,6 +446,9 @@ impl Write for Stream {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let [slice] = slices {
+            return self.poll_write(cx, slice);
+        }
         let sent = match self.socket.at_once(|socket| socket.write_vectored(slices)) {
             Some(sent) => Poll::Ready(sent),
             None => self.socket.registered()?.poll_write_vectored(cx, slices),
