@@ -233,8 +233,8 @@ impl Table<'_> {
         };
         writeln!(
             f,
-            "\nmisdeeds    of {} handsets; {} met otherwise than they must be, so were {} of {} requests to them",
-            rogues.rogues, rogues.met_otherwise, rogues.requests_otherwise, rogues.requests_sent
+            "\nmisdeeds    of {} handsets, {} met otherwise than they must be; {} requests to them, {} ended otherwise",
+            rogues.rogues, rogues.met_otherwise, rogues.requests_sent, rogues.requests_otherwise
         )?;
         for kind in &rogues.kinds {
             writeln!(
