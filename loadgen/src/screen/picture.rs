@@ -38,6 +38,9 @@ impl Picture<'_> {
             ..size
         };
         let mut lines = phases(self.course, room, style);
+        if lines.len() < room.rows {
+            lines.push(String::new());
+        }
         lines.extend(numbers);
         lines
     }
@@ -154,7 +157,7 @@ fn phase_line(phase: &Phase, name_columns: usize, size: Size, style: Style) -> S
             );
             let mut end = format!(" {:>4.0} %", (running.share * 100.0).floor());
             if let Some(left) = running.left_s() {
-                end += &format!("  {} left", clock(left.ceil()));
+                end += &format!("  {} left", clock(left.round()));
             }
             let taken = measure_text_width(&begin) + 2 + end.len();
             let bar = size.columns.saturating_sub(taken).min(BAR_COLUMNS_MAX);
@@ -265,6 +268,7 @@ mod tests {
 + ramp       0:12
 > noon       0:41  ################........................   41 %  0:59 left
   finish
+
 handsets   9,998 open of 10,000 | 3 connecting | 1,200 away
 signaling  1,500 registrations/s | 33 keep-alives/s
 requests   2,000/s | 12 in flight | p50 840us | p99 12.3ms | p99.9 40.0ms
