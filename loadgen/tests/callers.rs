@@ -396,14 +396,14 @@ async fn targets_are_spread_or_skewed() {
 async fn a_spoilt_answer_is_no_good_answer() {
     let spoils: [(&str, Spoil); 5] = [
         ("body-crossed", |out| {
-            replace(out, "msisdn=347", "msisdn=346")
+            replace(out, "msisdn=347", "msisdn=346");
         }),
         ("body-foreign", |out| replace(out, "msisdn=", "MSISDN=")),
         ("upload-length", |out| {
-            replace(out, "upload=5000", "upload=4999")
+            replace(out, "upload=5000", "upload=4999");
         }),
         ("upload-crossed", |out| {
-            replace(out, "5000\n", "5000 other\n")
+            replace(out, "5000\n", "5000 other\n");
         }),
         ("body-crossed", |out| {
             let at = out.len() - 100;

@@ -25,7 +25,7 @@ pub(crate) struct Dialling {
 }
 
 /// The value of options that are switched on.
-static ON: libc::c_int = 1;
+pub(crate) static ON: libc::c_int = 1;
 
 impl Ring {
     /// Queues the chain for a slot that is `Connecting`.

@@ -148,6 +148,10 @@ pub trait Sockets {
     /// Returns how many it copied. One at a time for a socket, or order is not promised.
     fn send(&mut self, socket: SocketKey, bytes: &[u8]) -> usize;
 
+    /// From now on what is sent goes out at once, also while earlier bytes wait to be acknowledged (TCP_NODELAY): for
+    /// whoever sends something in more than one piece.
+    fn send_at_once(&mut self, socket: SocketKey);
+
     /// Tells once when the socket takes bytes again: [`Event::Writable`].
     fn await_writable(&mut self, socket: SocketKey);
 

@@ -14,7 +14,7 @@ use io_uring::{IoUring, cqueue, opcode, squeue};
 
 use crate::address::Address;
 use crate::buffers::Buffers;
-use crate::dialling::Dialling;
+use crate::dialling::{Dialling, ON};
 use crate::setup::{self, RingError};
 use crate::table::{State, Table, Watch};
 use crate::tag::{INDEX_MAX, Kind, Tag};
@@ -473,6 +473,19 @@ impl Sockets for Ring {
         slot.in_flight += 1;
         self.start(Transfer::Send(socket, bytes.into()));
         bytes.len()
+    }
+
+    fn send_at_once(&mut self, socket: SocketKey) {
+        if self.table.open(socket).is_none() {
+            return;
+        }
+        let (level, on) = (libc::IPPROTO_TCP as u32, std::ptr::from_ref(&ON).cast());
+        let option = libc::TCP_NODELAY as u32;
+        let size = size_of_val(&ON) as u32;
+        let entry = opcode::SetSockOpt::new(Fixed(socket.slot), level, option, on, size).build();
+        // It completes during submission, before whatever is asked of the socket next. Without it bytes are only late.
+        let entry = entry.user_data(Tag::of_index(Kind::Ignore, 0).user_data());
+        self.push(&entry.flags(squeue::Flags::SKIP_SUCCESS));
     }
 
     fn await_writable(&mut self, socket: SocketKey) {
