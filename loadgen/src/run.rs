@@ -134,8 +134,8 @@ struct Run {
     /// Of the phases that are over; `None`: nobody has called yet.
     calls_before: Option<CallerBooks>,
     rogues: Option<Rogues>,
-    /// Of the phases that are over; `None`: nobody has misbehaved yet.
-    rogues_before: Option<RogueBooks>,
+    /// Those of phases that are over, whose last requests may still hang.
+    rogues_leaving: Vec<Rogues>,
     /// Storms ordered so far.
     storms: u64,
     faults: Vec<String>,
@@ -197,7 +197,7 @@ impl Run {
             calling: None,
             calls_before: None,
             rogues: None,
-            rogues_before: None,
+            rogues_leaving: Vec::new(),
             storms: 0,
             faults: Vec::new(),
             interrupts,
@@ -342,37 +342,37 @@ impl Run {
         }
     }
 
-    /// No more misdeeds; requests to rogues that have gone are still waited for.
+    /// No more misdeeds. A gateway keeps requests to rogues that have gone until its wake timeout: the finish waits
+    /// for those, not the phase, which would be the longer for it.
     fn stop_rogues(&mut self) {
-        if let Some(rogues) = &mut self.rogues {
+        if let Some(mut rogues) = self.rogues.take() {
             rogues.leave();
+            self.rogues_leaving.push(rogues);
         }
-        while self
-            .rogues
-            .as_ref()
-            .is_some_and(|rogues| !rogues.have_left())
-            && self.interrupts.load(Ordering::Relaxed) < 2
-        {
-            std::thread::sleep(LOOK_EVERY);
-            self.look();
+    }
+
+    /// What all rogues have done; `None`: nobody misbehaved.
+    fn collect_rogues(&mut self) -> Option<RogueBooks> {
+        let mut sum: Option<RogueBooks> = None;
+        for rogues in self.rogues_leaving.drain(..) {
+            match rogues.end() {
+                Ok(books) => *sum.get_or_insert_default() += &books,
+                Err(error) => self
+                    .faults
+                    .push(format!("the rogues' ring failed: {error}")),
+            }
         }
-        let Some(rogues) = self.rogues.take() else {
-            return;
-        };
-        match rogues.end() {
-            Ok(books) => self.rogues_before = Some(self.rogues_with(books)),
-            Err(error) => self
-                .faults
-                .push(format!("the rogues' ring failed: {error}")),
-        }
+        sum
     }
 
     fn finish(&mut self) -> PhaseMaterial {
         let from = self.border();
         self.screen.enter(FINISH, from.at_s, &from.fleet);
         self.crews.order(Order::Leave);
-        while !self.crews.are_gone() {
-            if self.interrupts.load(Ordering::Relaxed) >= 2 {
+        let twice = |run: &Self| run.interrupts.load(Ordering::Relaxed) >= 2;
+        let rogues_left = |run: &Self| run.rogues_leaving.iter().all(Rogues::have_left);
+        while !self.crews.are_gone() || !(rogues_left(self) || twice(self)) {
+            if twice(self) {
                 self.crews.order(Order::Stop);
             }
             std::thread::sleep(LOOK_EVERY);
@@ -447,15 +447,6 @@ impl Run {
         }
     }
 
-    /// The rogues' books of the phases that are over, and these.
-    fn rogues_with(&self, books: RogueBooks) -> RogueBooks {
-        let Some(mut sum) = self.rogues_before.clone() else {
-            return books;
-        };
-        sum += &books;
-        sum
-    }
-
     fn border(&self) -> Border {
         Border {
             at_s: self.epoch.elapsed().as_secs_f64(),
@@ -470,7 +461,8 @@ impl Run {
         self.interrupts.load(Ordering::Relaxed) > 0
     }
 
-    fn report(self, phases: Vec<PhaseMaterial>) -> Report {
+    fn report(mut self, phases: Vec<PhaseMaterial>) -> Report {
+        let rogues = self.collect_rogues();
         let mut register_latency = histogram();
         let mut fleet = FleetBooks::default();
         for end in &self.ends {
@@ -486,7 +478,7 @@ impl Run {
             fleet,
             register_latency,
             calls: self.calls_before,
-            rogues: self.rogues_before,
+            rogues,
             phases,
             open_max: self.open_max,
             seconds: self.seconds.into_rows(),
