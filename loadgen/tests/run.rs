@@ -27,7 +27,7 @@ async fn handsets_register_keep_alive_answer_and_leave() {
         "40",
     ];
     let (status, report, text) = gateway
-        .load(&[&arguments[..], &["--body-bytes", "70000"]].concat())
+        .load(&[&arguments[..], &["--answer-bytes", "70000"]].concat())
         .await;
     assert_eq!((status, &report["ok"]), (0, &json!(true)), "{text}");
     assert_balanced(&report);

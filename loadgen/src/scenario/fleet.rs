@@ -39,12 +39,7 @@ pub struct FleetTable {
     #[arg(long = "linger", value_name = "SECONDS", help_heading = "Handsets")]
     pub linger_s: Option<u32>,
     /// Size of the handsets' answers. They begin with a line that names handset and request, and are never shorter [default: 64].
-    #[arg(
-        long,
-        alias = "body-bytes",
-        value_name = "BYTES",
-        help_heading = "Handsets"
-    )]
+    #[arg(long, value_name = "BYTES", help_heading = "Handsets")]
     pub answer_bytes: Option<u64>,
     /// Whether handsets that were lost or refused come back; the flag for `false` is --no-reconnect.
     #[arg(skip)]
