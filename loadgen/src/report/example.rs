@@ -1,4 +1,5 @@
 //! A run as tests need one: a ramp, a hold with requests, a storm and a finish, with something of everything.
+//! Its figures can be told without a computer, so that tests may hold what a report says against them.
 
 use super::{Border, Look, Material, PhaseMaterial, Seconds};
 use crate::books::{CallerBooks, FleetBooks, histogram};
@@ -55,13 +56,6 @@ pub(crate) fn material(hold_s: u64, kind: &'static str) -> Material {
         }
     });
     let end = run.border();
-    let phase = |name: &str, kind, from: &Border, to: &Border, back_s| PhaseMaterial {
-        name: name.to_owned(),
-        kind,
-        from: from.clone(),
-        to: to.clone(),
-        back_s,
-    };
     Material {
         scenario: Some("example".into()),
         thresholds: ["lost == 0", "noon: p99_ms < 50"]
@@ -88,6 +82,22 @@ pub(crate) fn material(hold_s: u64, kind: &'static str) -> Material {
         calls: Some(run.calls),
         seconds: run.rows.into_rows(),
         faults: Vec::new(),
+    }
+}
+
+fn phase(
+    name: &str,
+    kind: &'static str,
+    from: &Border,
+    to: &Border,
+    back_s: Option<f64>,
+) -> PhaseMaterial {
+    PhaseMaterial {
+        name: name.to_owned(),
+        kind,
+        from: from.clone(),
+        to: to.clone(),
+        back_s,
     }
 }
 
