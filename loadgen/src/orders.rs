@@ -74,6 +74,9 @@ pub struct Churn {
     pub gone: Duration,
     /// How they leave.
     pub leave: Leave,
+    /// For how long, if it is not ended before: a phase that waits for its last requests is to have no more churn
+    /// than it says.
+    pub lasts: Duration,
 }
 
 /// How handsets leave.
@@ -272,11 +275,11 @@ impl<S: Sockets> Fleet<S> {
         self.duty.churn = Some((churn, since));
     }
 
-    /// `None`: nobody is there to leave, or the share is none.
+    /// `None`: nobody is there to leave, or it is over.
     fn churn_due_us(&self, churn: Churn, since: Since) -> Option<u64> {
         let per_second = f64::from(self.started) * churn.percent_per_minute / 100.0 / 60.0;
-        let next = f64::from(since.done) + 1.0;
-        (per_second > 0.0).then(|| since.us + (next * 1e6 / per_second) as u64)
+        let next_s = (f64::from(since.done) + 1.0) / per_second;
+        (next_s <= churn.lasts.as_secs_f64()).then(|| since.us + (next_s * 1e6) as u64)
     }
 
     /// How long a handset that was dropped for `purpose` stays away; `None`: for good.

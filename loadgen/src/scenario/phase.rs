@@ -229,8 +229,13 @@ impl StormTable {
 }
 
 impl ChurnTable {
-    /// The churn of handsets that leave as `leave` says at the end of the run.
-    pub(super) fn churn(&self, leave: Leave, wrongs: &mut Vec<Wrong>) -> Option<Churn> {
+    /// The churn of handsets that leave as `leave` says at the end of the run, in a phase of this length.
+    pub(super) fn churn(
+        &self,
+        leave: Leave,
+        lasts: Duration,
+        wrongs: &mut Vec<Wrong>,
+    ) -> Option<Churn> {
         if !(0.001..=6000.0).contains(&self.percent_per_minute) {
             wrongs.push(Wrong::new(
                 "percent_per_minute",
@@ -241,6 +246,7 @@ impl ChurnTable {
             percent_per_minute: self.percent_per_minute,
             gone: span("gone_s", self.gone_s, 0.0, wrongs)?,
             leave: self.leave.unwrap_or(leave),
+            lasts,
         })
     }
 }

@@ -284,11 +284,12 @@ impl Place<'_> {
         let course = table.course(self.fleet.handsets, wrongs);
         // Checked even where the phase has no course, so that all is told at once.
         let calls = self.call_setting(course);
+        let lasts = calls.duration;
         let requests = self.requests(table.requests.as_ref(), &calls, wrongs);
         let rogues = self.rogues(table.misbehaviour.as_ref(), calls, wrongs);
         let mut theirs = Vec::new();
         let churn = table.churn.as_ref();
-        let churn = churn.and_then(|churn| churn.churn(self.fleet.leave, &mut theirs));
+        let churn = churn.and_then(|churn| churn.churn(self.fleet.leave, lasts, &mut theirs));
         wrongs.extend(theirs.into_iter().map(|wrong| wrong.within("churn")));
         Some(PhasePlan {
             name: table.name.clone(),
