@@ -66,7 +66,7 @@ impl Pool {
     }
 
     /// Sends one request, and reads its answer to the end. The caller bounds the time. Errors are kinds to be
-    /// counted: `connect:…`, `closed-early`, `reset`, `bad-http`, `body-…`, `io:…`, `http`.
+    /// counted: `connect:…`, `closed-early`, `reset`, `bad-http`, `body-…`, `upload-…`, `io:…`, `http`.
     pub(crate) async fn exchange(
         &self,
         mut request: http::Request<Upload>,

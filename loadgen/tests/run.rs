@@ -200,6 +200,19 @@ async fn an_answer_of_another_handset_is_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_was_cut_on_its_way_is_found() {
+    let gateway = Gateway::start().await;
+    gateway.state.cuts_uploads.store(true, Ordering::Relaxed);
+    let arguments = ["--handsets", "10", "--hold", "1s"];
+    let requests = ["--requests-per-second", "20", "--upload-bytes", "5000"];
+    let (status, report, text) = gateway.load(&[&arguments[..], &requests].concat()).await;
+    assert_eq!(status, 1, "{text}");
+    assert_balanced(&report);
+    assert_eq!(report["requests"]["failed"], json!({"upload-length": 20}));
+    assert_eq!(report["channels"]["body_bytes_in"], 20 * 4999);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_gateways_problems_are_counted_by_slug() {
     let gateway = Gateway::start().await;
     let arguments = [

@@ -42,6 +42,8 @@ pub(crate) struct State {
     pub(crate) refuse_first: AtomicU64,
     /// Sends requests to the handset one above the one that was asked for.
     pub(crate) crosses: AtomicBool,
+    /// Keeps the last byte of every request's body to itself.
+    pub(crate) cuts_uploads: AtomicBool,
     /// Process of the load generator.
     pub(crate) loadgen: AtomicU32,
     /// Tokens seen.
@@ -65,6 +67,7 @@ impl Gateway {
             registered: AtomicU64::new(0),
             refuse_first: AtomicU64::new(0),
             crosses: false.into(),
+            cuts_uploads: false.into(),
             loadgen: AtomicU32::new(0),
             tokens: Mutex::default(),
         });
@@ -322,13 +325,25 @@ async fn ingress(mut caller: TcpStream, state: Arc<State>) -> Option<()> {
     state.pending.lock().unwrap().insert(id, bound);
     session.send(Order::Signal(id)).ok()?;
     let mut channel = channel.await.ok()?;
-    let rest = rest.replacen("\r\n", "\r\nConnection: close\r\n", 1);
+    let cuts = state.cuts_uploads.load(Ordering::Relaxed);
+    let rest = rest
+        .replacen("\r\n", "\r\nConnection: close\r\n", 1)
+        .replace(
+            &format!("content-length: {}", length.unwrap_or(0)),
+            &format!(
+                "content-length: {}",
+                length.unwrap_or(0) - usize::from(cuts)
+            ),
+        );
     channel
         .write_all(format!("{method} /{rest}").as_bytes())
         .await
         .ok()?;
     let mut body = vec![0; length.unwrap_or(0)];
     caller.read_exact(&mut body).await.ok()?;
+    if cuts {
+        body.pop();
+    }
     channel.write_all(&body).await.ok()?;
     let mut answer = Vec::new();
     let mut piece = [0; 16_384];
