@@ -34,8 +34,9 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long accepting rests after the kernel refused a connection for want of descriptors or memory.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
 
-/// Operations that a socket may do before the runtime knows of it.
-const FRESH_TURNS: u8 = 4;
+/// Reads, and writes, that a new connection tries without asking the runtime. No more: a peer that never lets us wait would
+/// keep this thread from all others, and the runtime sees to turns being taken.
+const AT_ONCE_MAX: u8 = 4;
 
 thread_local! {
     // Where bytes are read to before they are copied to hyper; one a thread, because no read spans an await.
@@ -140,6 +141,8 @@ impl Meter {
 #[derive(Debug)]
 pub struct Stream {
     socket: Socket,
+    reads_at_once: u8,
+    writes_at_once: u8,
     // Read before the socket is.
     prefix: Bytes,
     meter: Rc<Meter>,
@@ -153,52 +156,52 @@ pub struct Stream {
 /// channel has its DATA line when it is accepted, never is, and can go to another thread as it came.
 #[derive(Debug)]
 enum Socket {
-    // And how many operations it may still try.
-    Fresh(std::net::TcpStream, u8),
+    Fresh(std::net::TcpStream),
     Registered(TokioIo<TcpStream>),
     // The runtime would not have it.
     Lost,
 }
 
 impl Socket {
-    /// What a fresh socket does at once; `None`: it would have to wait, and is registered now, or has been before.
+    /// What the socket does at once, as long as it has `turns` for that: the runtime knows what a socket is ready for
+    /// only after a turn of its own. `None`: it has to wait.
     fn at_once<T>(
         &mut self,
-        operation: impl FnOnce(&mut &std::net::TcpStream) -> io::Result<T>,
+        turns: &mut u8,
+        operation: impl FnOnce(&mut &socket2::Socket) -> io::Result<T>,
     ) -> Option<io::Result<T>> {
-        let Self::Fresh(socket, turns) = self else {
-            return None;
-        };
-        // One that never has to wait would keep this thread from all others: the runtime sees to turns being taken.
         if *turns > 0 {
             *turns -= 1;
-            match operation(&mut &*socket) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            match self.option(|socket| operation(&mut &*socket)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => *turns = 0,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 done => return Some(done),
             }
         }
-        let Self::Fresh(socket, _) = std::mem::replace(self, Self::Lost) else {
-            return None;
-        };
-        match TcpStream::from_std(socket) {
-            Ok(socket) => *self = Self::Registered(TokioIo::new(socket)),
-            Err(error) => return Some(Err(error)),
+        self.register().err().map(Err)
+    }
+
+    fn register(&mut self) -> io::Result<()> {
+        if matches!(self, Self::Registered(_)) {
+            return Ok(());
         }
-        None
+        if let Self::Fresh(socket) = std::mem::replace(self, Self::Lost) {
+            *self = Self::Registered(TokioIo::new(TcpStream::from_std(socket)?));
+        }
+        Ok(())
     }
 
     /// Once [`Socket::at_once`] has said `None`.
     fn registered(&mut self) -> io::Result<Pin<&mut TokioIo<TcpStream>>> {
         match self {
             Self::Registered(socket) => Ok(Pin::new(socket)),
-            Self::Fresh(..) | Self::Lost => Err(io::ErrorKind::NotConnected.into()),
+            Self::Fresh(_) | Self::Lost => Err(io::ErrorKind::NotConnected.into()),
         }
     }
 
     fn option<T>(&self, operation: impl FnOnce(SockRef<'_>) -> io::Result<T>) -> io::Result<T> {
         match self {
-            Self::Fresh(socket, _) => operation(SockRef::from(socket)),
+            Self::Fresh(socket) => operation(SockRef::from(socket)),
             Self::Registered(socket) => operation(SockRef::from(socket.inner())),
             Self::Lost => Err(io::ErrorKind::NotConnected.into()),
         }
@@ -213,7 +216,9 @@ impl Stream {
 
     fn new(socket: std::net::TcpStream, write_timeout: Duration) -> Self {
         Self {
-            socket: Socket::Fresh(socket, FRESH_TURNS),
+            socket: Socket::Fresh(socket),
+            reads_at_once: AT_ONCE_MAX,
+            writes_at_once: AT_ONCE_MAX,
             prefix: Bytes::new(),
             meter: Rc::default(),
             write_timeout,
@@ -226,7 +231,7 @@ impl Stream {
     pub fn into_handover(self) -> io::Result<Handover> {
         debug_assert!(self.prefix.is_empty(), "bytes that were read would be lost");
         let socket = match self.socket {
-            Socket::Fresh(socket, _) => socket,
+            Socket::Fresh(socket) => socket,
             Socket::Registered(socket) => socket.into_inner().into_std()?,
             Socket::Lost => return Err(io::ErrorKind::NotConnected.into()),
         };
@@ -338,11 +343,11 @@ impl Stream {
     /// Closes the connection of a peer that has said all it would say. If it has not, as [`Stream::close_in_order`].
     pub async fn close(self) {
         let mut rest = [0; 1];
-        let silent = self.prefix.is_empty()
-            && self
-                .socket
-                .option(|socket| (&*socket).read(&mut rest))
-                .is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        let silent = match self.socket.option(|socket| (&*socket).read(&mut rest)) {
+            Ok(count) => count == 0,
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+        };
+        let silent = silent && self.prefix.is_empty();
         if !silent {
             self.close_in_order().await;
         }
@@ -358,7 +363,10 @@ impl Stream {
         SCRATCH.with_borrow_mut(|scratch| {
             let room = scratch.len().min(bytes_max);
             let scratch = scratch.get_mut(..room).unwrap_or_default();
-            let filled = match self.socket.at_once(|socket| socket.read(scratch)) {
+            let filled = match self
+                .socket
+                .at_once(&mut self.reads_at_once, |socket| socket.read(scratch))
+            {
                 Some(count) => count?,
                 None => {
                     let mut buffer = ReadBuf::new(scratch);
@@ -421,7 +429,11 @@ impl Write for Stream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let sent = match self.socket.at_once(|socket| socket.write(bytes)) {
+        let this = &mut *self;
+        let sent = match this
+            .socket
+            .at_once(&mut this.writes_at_once, |socket| socket.write(bytes))
+        {
             Some(sent) => Poll::Ready(sent),
             None => self.socket.registered()?.poll_write(cx, bytes),
         };
@@ -449,7 +461,10 @@ impl Write for Stream {
         if let [slice] = slices {
             return self.poll_write(cx, slice);
         }
-        let sent = match self.socket.at_once(|socket| socket.write_vectored(slices)) {
+        let this = &mut *self;
+        let sent = match this.socket.at_once(&mut this.writes_at_once, |socket| {
+            socket.write_vectored(slices)
+        }) {
             Some(sent) => Poll::Ready(sent),
             None => self.socket.registered()?.poll_write_vectored(cx, slices),
         };

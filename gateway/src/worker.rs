@@ -9,8 +9,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::LocalOptions;
 use tokio::sync::watch;
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::spawn_local;
 use tokio::time::sleep;
 
 use crate::carry::Carrier;
@@ -42,8 +43,14 @@ pub fn run(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
-        .build()?;
-    LocalSet::new().block_on(&runtime, serve(index, sockets, shared, stop))
+        .build_local(LocalOptions::default())?;
+    runtime.block_on(async {
+        // On a task, because whatever wakes the runtime's first future wakes it by way of the kernel.
+        match spawn_local(serve(index, sockets, shared, stop)).await {
+            Ok(served) => served,
+            Err(panicked) => Err(io::Error::other(panicked)),
+        }
+    })
 }
 
 async fn serve(
