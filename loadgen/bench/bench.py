@@ -12,11 +12,12 @@ import sys
 import time
 
 import results
-from parts import crash, hold, micro, million, relay, requests, two_million, versus
+from parts import crash, hold, micro, million, profile, relay, requests, two_million, versus
 
 # In the order in which they run; each tells about how long it takes.
 PARTS = {
     "requests": (requests.measure, "3 min"),
+    "profile": (profile.measure, "1 min"),
     "relay": (relay.measure, "1 min"),
     "crash": (crash.measure, "3 min"),
     "hold": (hold.measure, "5 min"),

@@ -10,6 +10,10 @@ GIB = 1 << 30
 # One session is a socket at each end, and whatever hangs on it; a cache that grew by less than this share of the
 # sessions belongs to something else.
 SHARE_OF_SESSIONS = 0.05
+# Caches of file systems, and of what their pages hang on: a build beside a measurement fills them. And connections that
+# nobody has any more, of an earlier run.
+OTHERS = ("tw_sock", "request_sock", "btrfs", "ext4", "xfs", "fuse", "overlay", "erofs", "jbd2", "inode_cache", "shmem", "radix_tree", "xarray", "extent",
+         "buffer_head", "proc_inode", "vm_area", "maple", "anon_vma")
 
 
 def status(pid, key):
@@ -71,14 +75,9 @@ def slab_growth(before, after, sessions):
     grown = {}
     for name, (active, size) in after.items():
         more = active - before.get(name, (0, size))[0]
-        if more >= SHARE_OF_SESSIONS * sessions and not name.startswith(FILES):
+        if more >= SHARE_OF_SESSIONS * sessions and not name.startswith(OTHERS):
             grown[name] = (more / sessions, more * size / sessions)
     return grown
-
-
-# Caches of file systems, and of what their pages hang on: a build beside a measurement fills them.
-FILES = ("btrfs", "ext4", "xfs", "fuse", "overlay", "erofs", "jbd2", "inode_cache", "shmem", "radix_tree", "xarray", "extent",
-         "buffer_head", "proc_inode", "vm_area", "maple", "anon_vma")
 
 
 def machine():

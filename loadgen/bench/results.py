@@ -17,6 +17,7 @@ BARS = [
     ("sessions", "million", "idle sessions in one process", "1,000,000, none refused, none lost", "WhatsApp: 2.3 M on 24 threads and 96 GB"),
     ("sessions_more", "two-million", "the same, twice", "2,000,000, none refused, none lost", ""),
     ("rss", "million", "gateway RSS at 1,000,000, the store included", "≤ 300 MB", "Mosquitto 1.0 GB, NanoMQ 6.9 GB, rmqtt 33 GB"),
+    ("tables", "million", "the session tables' part of it", "≤ 128 bytes a session", ""),
     ("kernel_memory", "million", "kernel memory a session", "≤ 1.05 × the floor's", "floor"),
     ("registrations", "million", "registrations/s to the millionth, handsets on the same cores", "≥ 15,000/s", "5,000/s published"),
     ("registration_cpu", "million", "CPU a registration, HS256", "≤ 1.6 × the floor's", "floor"),

@@ -27,6 +27,7 @@ class Population:
     def __init__(self, bench, server, handsets, *words, report=None):
         self.handsets, self.server = handsets, server
         self.report_file = report or bench.folder / f"report-{time.monotonic_ns()}.json"
+        self.report_file.unlink(missing_ok=True)
         self.sockets_before, self.slab_before = readings.tcp_sockets(), readings.slab()
         self.process = bench.loadgen(server, "--report", self.report_file, *words)
         self.memory_least = readings.meminfo("MemAvailable")
@@ -83,8 +84,8 @@ def all_there(report, handsets):
 
 
 def register(bench, server, handsets, hold_s=2):
-    """Registers, holds a moment, leaves: the CPU that each took, and the slab, both as the server's side had them."""
-    words = ["--handsets", handsets, "--hold", f"{hold_s}s", "--leave", "drop", "--timeout", 3600]
+    """Registers as the scenario `million` does, holds a moment, leaves: the report, and the slab if there is time for it."""
+    words = ["--handsets", handsets, "--hold", f"{hold_s}s", "--leave", "drop", "--timeout", 300, "--connecting", 1024]
     population = Population(bench, server, handsets, *words)
     growth = population.slab_growth() if hold_s > 3 and population.wait_until_held() else None
     report, _ = population.report(1200)

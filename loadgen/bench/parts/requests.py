@@ -1,7 +1,7 @@
 """Requests a second through the gateway beside its peers: the origin itself, nginx, rathole."""
 
 from lab import KEPT, Bench, answers, free_ports, wait_for
-from parts.traffic import wrk
+from parts.traffic import ORIGIN, wrk
 from results import Figure, Outcome
 
 RATHOLE = KEPT / "rathole/bin/rathole"
@@ -11,7 +11,7 @@ def measure(seconds=5, rounds=3):
     rows = {}
     with Bench() as bench:
         origin, proxy, rathole_out, rathole_control = free_ports(4)
-        bench.nginx("origin", f"server {{ listen 127.0.0.1:{origin}; location / {{ default_type text/plain; return 200 '{'x' * 64}'; }} }}")
+        bench.nginx("origin", ORIGIN.format(port=origin))
         bench.nginx(
             "proxy",
             f"upstream origin {{ server 127.0.0.1:{origin}; keepalive 64; }} server {{ listen 127.0.0.1:{proxy}; "

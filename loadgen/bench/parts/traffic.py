@@ -1,7 +1,9 @@
-"""wrk: callers from outside, on two threads and 32 connections."""
+"""wrk: callers from outside, on two threads and 32 connections; and what nginx serves them as the origin."""
 
 import re
 import subprocess
+
+ORIGIN = "server {{ listen 127.0.0.1:{port}; location / {{ default_type text/plain; return 200 '" + "x" * 64 + "'; }} }}"
 
 
 def wrk(port, close, seconds, path="/", host="localhost"):

@@ -3,14 +3,14 @@
 import pathlib
 
 from lab import BIN, Bench, free_ports
-from parts.traffic import wrk
+from parts.traffic import ORIGIN, wrk
 
 
 def measure(other, seconds=4, rounds=5):
     rows, failed = {}, 0
     with Bench() as bench:
         (origin,) = free_ports(1)
-        bench.nginx("origin", f"server {{ listen 127.0.0.1:{origin}; location / {{ default_type text/plain; return 200 '{'x' * 64}'; }} }}")
+        bench.nginx("origin", ORIGIN.format(port=origin))
         ways = []
         for number, binary in enumerate((BIN / "gateway", other)):
             gateway = bench.gateway(binary=binary, name=f"gateway-{number}")
