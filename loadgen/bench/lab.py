@@ -116,7 +116,7 @@ class Bench(contextlib.ExitStack):
         return gateway
 
     def floor(self, sessions, watch="poll"):
-        """The accept-only server of uring/examples/floor.rs."""
+        """The accept-only server of uring/examples/floor."""
         log = self.folder / "floor.log"
         begins = log.stat().st_size if log.exists() else 0
         process = self.spawn("floor", BIN / "examples/floor", "--sessions", sessions, "--watch", watch)

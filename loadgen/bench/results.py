@@ -108,7 +108,7 @@ def summary(figures):
         ratio = beside if figure.ratio is None else f"{figure.ratio:.2f} × {beside}"
         rows.append(f"| {what} | {bar} | {figure.text} | {verdict(figure)} | {ratio} | `{kept['command']}` | {kept['date']} |")
     machines = sorted({f"{kept['machine']}, {kept['processor']}" for kept in figures.values()})
-    rows += ["", f"Machine: {'; '.join(machines) or 'none yet'}. The floor is the accept-only server of `uring/examples/floor.rs`."]
+    rows += ["", f"Machine: {'; '.join(machines) or 'none yet'}. The floor is the accept-only server of `uring/examples/floor`."]
     return "\n".join(rows)
 
 
