@@ -58,7 +58,8 @@ impl AddAssign<&Self> for Tally {
 /// What a fleet counted. Sums over fleets are the run's.
 #[derive(Debug, Clone, Default)]
 pub struct FleetBooks {
-    /// Handsets whose first attempt to register has ended, well or not.
+    /// Handsets that have registered, or whose first attempt has failed; of those that were refused and told when to
+    /// come back, only those that have registered.
     pub settled: u64,
     /// When the last of these ended, microseconds since the run began.
     pub settled_us: u64,

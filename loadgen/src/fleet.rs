@@ -91,8 +91,11 @@ pub(crate) struct Phone {
     /// Slot of the one that it is moving to (PROTOCOL 3.4).
     pub(crate) next: u32,
     pub(crate) backoff: Backoff,
-    /// Its first attempt has ended.
+    /// It has registered, or its first attempt has failed for good.
     pub(crate) settled: bool,
+    /// A refusal said when it is to come back: a gateway that admits by a rate has not failed it, so it is settled by
+    /// nothing but its registration.
+    pub(crate) expected: bool,
     pub(crate) away: AwayBy,
 }
 
@@ -162,6 +165,7 @@ impl<S: Sockets> Fleet<S> {
             next: NONE,
             backoff: Backoff::default(),
             settled: false,
+            expected: false,
             away: AwayBy::Nothing,
         };
         Self {

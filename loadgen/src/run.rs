@@ -261,9 +261,11 @@ impl Run {
                 self.crews.ramp(handsets, per_second);
                 let settled = |books: &FleetBooks| books.settled >= u64::from(handsets);
                 let in_time = self.watch(|_, books| settled(books) || Instant::now() >= limit);
-                if in_time && !settled(&self.crews.books()) {
+                let books = self.crews.books();
+                if in_time && !settled(&books) {
+                    let missing = u64::from(handsets) - books.settled;
                     self.faults.push(format!(
-                        "phase {name:?} ended at its time limit, before every handset had tried to register"
+                        "phase {name:?} ended at its time limit, with {missing} of {handsets} handsets neither registered nor failed"
                     ));
                 }
                 None

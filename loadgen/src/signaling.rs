@@ -310,13 +310,9 @@ impl<S: Sockets> Fleet<S> {
         self.books.registered += 1;
         self.books.open += 1;
         let place = link.phone as usize;
+        self.settle(place);
         let phone = &mut self.phones[place];
         phone.backoff.reset();
-        if !phone.settled {
-            phone.settled = true;
-            self.books.settled += 1;
-            self.books.settled_us = self.now_us;
-        }
         match std::mem::replace(&mut phone.away, AwayBy::Nothing) {
             AwayBy::Nothing => {}
             AwayBy::Churn => self.books.away.churn -= 1,
@@ -365,9 +361,9 @@ impl<S: Sockets> Fleet<S> {
                 let moving = phone.next != NONE && phone.current == slot;
                 if self.plan.reconnect && !self.leaving && !moving {
                     let random = self.fresh_random();
-                    let wait = self.phones[link.phone as usize]
-                        .backoff
-                        .next(random, retry_after_s);
+                    let phone = &mut self.phones[link.phone as usize];
+                    phone.expected |= retry_after_s.is_some();
+                    let wait = phone.backoff.next(random, retry_after_s);
                     self.wheel.set(link.phone, self.now() + wait);
                 }
             }
@@ -408,13 +404,21 @@ impl<S: Sockets> Fleet<S> {
         } else if phone.current == slot {
             phone.current = std::mem::replace(&mut phone.next, NONE);
         }
+        let current = self.conns.get(phone.current as usize);
+        let live = matches!(current, Some(Conn::Signaling(Link { live: true, .. })));
+        self.roster.set(self.share.first + link.phone, live);
+        if !phone.expected {
+            self.settle(link.phone as usize);
+        }
+    }
+
+    /// Counts the handset at `place` as settled, once.
+    fn settle(&mut self, place: usize) {
+        let phone = &mut self.phones[place];
         if !phone.settled {
             phone.settled = true;
             self.books.settled += 1;
             self.books.settled_us = self.now_us;
         }
-        let current = self.conns.get(phone.current as usize);
-        let live = matches!(current, Some(Conn::Signaling(Link { live: true, .. })));
-        self.roster.set(self.share.first + link.phone, live);
     }
 }

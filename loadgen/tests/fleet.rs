@@ -14,7 +14,7 @@ use everline_loadgen::orders::{Churn, Leave, Order, Ramp, Return, Storm};
 use everline_loadgen::roster::Roster;
 use everline_loadgen::tokens::Mint;
 use everline_protocol::{
-    DataLine, DataStep, ErrorCode, Millis, Msisdn, Refusal, RefusalCode, RequestId, Rules, Session,
+    Beat, DataLine, DataStep, ErrorCode, Millis, Msisdn, Refusal, RefusalCode, RequestId, Rules, Session,
     SessionEvent, SessionId, SessionOutput,
 };
 use everline_uring::{Errno, Faults, PeerId, SimulatedConfig, SimulatedNet, SimulatedRing};
@@ -33,6 +33,8 @@ struct Gateway {
     sessions: BTreeMap<PeerId, Session>,
     channels: BTreeMap<PeerId, DataChannel>,
     registered: u64,
+    /// So many of the next CONNECTs are refused, and told when to come back.
+    refusals: u32,
     next_id: u128,
 }
 
@@ -93,6 +95,7 @@ impl Case {
             timeout_s: 10..=3600,
             connect_limit: Millis(60_000),
             grace_max: Millis(30_000),
+            beat: Beat::default(),
         };
         let (sessions, channels) = (BTreeMap::new(), BTreeMap::new());
         let mut fleet = Fleet::new(
@@ -116,6 +119,7 @@ impl Case {
                 sessions,
                 channels,
                 registered: 0,
+                refusals: 0,
                 next_id: 1,
             },
             roster,
@@ -216,7 +220,10 @@ impl Gateway {
         let mut ended = false;
         while !out.events.is_empty() {
             match out.events.remove(0) {
-                SessionEvent::Authenticate(_) if random.random_ratio(1, 10) => {
+                SessionEvent::Authenticate(_)
+                    if self.refusals > 0 || random.random_ratio(1, 10) =>
+                {
+                    self.refusals = self.refusals.saturating_sub(1);
                     let refusal = Refusal {
                         code: RefusalCode::Overloaded,
                         retry_after_s: Some(1),
@@ -520,4 +527,21 @@ fn a_ramp_registers_as_many_as_it_says_and_the_next_one_the_rest() {
     });
     let took_us = books.settled_us - begun_us;
     assert!((3_000_000..3_500_000).contains(&took_us), "{took_us}");
+}
+
+#[test]
+fn a_handset_that_is_told_when_to_come_back_is_settled_when_it_has() {
+    for seed in 1..10 {
+        let mut case = Case::new(seed, Faults::NONE, 0, 64);
+        case.gateway.refusals = 2 * HANDSETS;
+        let books = case.until("all have settled", |books, _| {
+            books.settled == u64::from(HANDSETS)
+        });
+        let not_registered = &books.not_registered;
+        assert!(not_registered.of("refused:overloaded") >= 2 * u64::from(HANDSETS));
+        // Of the others each has failed where nobody listened, before it could be told anything.
+        let failed = not_registered.of("connect:ECONNREFUSED");
+        assert!(books.open + failed >= u64::from(HANDSETS), "{books:?}");
+        assert!(books.settled_us >= 1_000_000, "not before it was time");
+    }
 }
