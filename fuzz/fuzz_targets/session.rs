@@ -5,7 +5,7 @@
 #![no_main]
 
 use everline_protocol::{
-    ErrorCode, LINE_BYTES_MAX, Millis, Refusal, RefusalCode, RequestId, Rules, Session,
+    Beat, ErrorCode, LINE_BYTES_MAX, Millis, Refusal, RefusalCode, RequestId, Rules, Session,
     SessionEvent, SessionId, SessionOutput,
 };
 use libfuzzer_sys::fuzz_target;
@@ -15,6 +15,7 @@ fuzz_target!(|data: &[u8]| {
         timeout_s: 10..=3600,
         connect_limit: Millis::from_secs(10),
         grace_max: Millis::from_secs(30),
+        beat: Beat::default(),
     };
     let mut session = Session::new(Millis(0), &rules);
     let (mut now, mut rest, mut ended) = (Millis(0), data, false);

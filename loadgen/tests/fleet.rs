@@ -14,8 +14,8 @@ use everline_loadgen::orders::{Churn, Leave, Order, Ramp, Return, Storm};
 use everline_loadgen::roster::Roster;
 use everline_loadgen::tokens::Mint;
 use everline_protocol::{
-    Beat, DataLine, DataStep, ErrorCode, Millis, Msisdn, Refusal, RefusalCode, RequestId, Rules, Session,
-    SessionEvent, SessionId, SessionOutput,
+    Beat, DataLine, DataStep, ErrorCode, Millis, Msisdn, Refusal, RefusalCode, RequestId, Rules,
+    Session, SessionEvent, SessionId, SessionOutput,
 };
 use everline_uring::{Errno, Faults, PeerId, SimulatedConfig, SimulatedNet, SimulatedRing};
 use rand::{Rng as _, RngExt as _, SeedableRng as _, rngs::SmallRng};

@@ -13,7 +13,7 @@ use everline_loadgen::rogue::{Limits, RogueBooks, RogueKind, RoguePlan};
 use everline_loadgen::roster::Roster;
 use everline_loadgen::tokens::Mint;
 use everline_protocol::{
-    DataLine, DataStep, ErrorCode, Millis, Msisdn, RequestId, Rules, Session, SessionEvent,
+    Beat, DataLine, DataStep, ErrorCode, Millis, Msisdn, RequestId, Rules, Session, SessionEvent,
     SessionId, SessionOutput, error_line,
 };
 use everline_uring::{Errno, Faults, PeerId, SimulatedConfig, SimulatedNet, SimulatedRing};
@@ -97,6 +97,7 @@ impl Case {
             timeout_s: 2..=3600,
             connect_limit: LIMITS.connect,
             grace_max: Millis(30_000),
+            beat: Beat::default(),
         };
         Self {
             crowd: Crowd::new(

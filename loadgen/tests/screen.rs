@@ -129,6 +129,13 @@ async fn a_file_gets_plain_lines() {
     let (status, _, text) = gateway.load(&arguments).await;
     assert_eq!(status, 0, "{text}");
     assert!(text.contains("   5 s hold   open 20/20  reg 0/s"), "{text}");
+    for phase in [
+        "   0 s ramp   begins",
+        " s hold   begins",
+        " s finish begins",
+    ] {
+        assert!(text.contains(phase), "{phase}: {text}");
+    }
     assert!(!text.contains('\x1b'), "{text}");
 }
 

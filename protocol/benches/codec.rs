@@ -4,8 +4,8 @@
 
 use divan::{Bencher, black_box};
 use everline_protocol::{
-    Connect, Handset, HandsetOutput, HostPort, Identity, Message, Millis, Msisdn, RequestId, Rules,
-    Session, SessionId, SessionOutput,
+    Beat, Connect, Handset, HandsetOutput, HostPort, Identity, Message, Millis, Msisdn, RequestId,
+    Rules, Session, SessionId, SessionOutput,
 };
 
 /// One of each kind that a gateway meets or sends in numbers.
@@ -80,6 +80,7 @@ fn rules() -> Rules {
         timeout_s: 10..=3600,
         connect_limit: Millis::from_secs(10),
         grace_max: Millis::from_secs(30),
+        beat: Beat::default(),
     }
 }
 

@@ -20,7 +20,7 @@
 //!
 //! ```
 //! use everline_protocol::{
-//!     DataLine, DataStep, Handset, HandsetEvent, HandsetOutput, Identity, Millis, Msisdn, RequestId, Rules, Session,
+//!     Beat, DataLine, DataStep, Handset, HandsetEvent, HandsetOutput, Identity, Millis, Msisdn, RequestId, Rules, Session,
 //!     SessionEvent, SessionId, SessionOutput,
 //! };
 //!
@@ -28,6 +28,7 @@
 //!     timeout_s: 10..=3600,
 //!     connect_limit: Millis::from_secs(10),
 //!     grace_max: Millis::from_secs(30),
+//!     beat: Beat::default(),
 //! };
 //! let identity = Identity {
 //!     msisdn: Msisdn::parse(b"34610515151")?,
@@ -100,7 +101,7 @@ pub use handset::{Handset, HandsetEvent, HandsetOutput, Identity};
 pub use id::{RequestId, SessionId};
 pub use message::{Connect, Fault, HostPort, Message, Refusal};
 pub use msisdn::{BadMsisdn, MaskedMsisdn, Msisdn};
-pub use session::{Rules, Session, SessionEvent, SessionOutput};
+pub use session::{BEATS_MIN, Beat, Rules, Session, SessionEvent, SessionOutput};
 pub use time::Millis;
 pub use wheel::Wheel;
 

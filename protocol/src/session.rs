@@ -25,6 +25,35 @@ pub struct Rules {
     pub connect_limit: Millis,
     /// After KEEPALIVE a handset has the smaller of this and its timeout to send any line.
     pub grace_max: Millis,
+    /// When KEEPALIVEs are sent together.
+    pub beat: Beat,
+}
+
+/// The moments on which a gateway sends its KEEPALIVEs: sessions that share one cost it one wake, not one each. A
+/// KEEPALIVE comes early by less than one beat, never late; a timeout shorter than [`BEATS_MIN`] beats is kept exactly.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Beat {
+    /// From one to the next; 0: each session has its own moment.
+    pub every: Millis,
+    /// Shifts them, so that several owners with one clock do not all wake at once.
+    pub offset: Millis,
+}
+
+/// Least number of beats in a timeout that is cut to a beat: it is shortened by a tenth at most.
+pub const BEATS_MIN: u64 = 10;
+
+impl Beat {
+    /// The last beat that is not behind `due`, for a session whose timeout is `timeout`.
+    fn before(self, due: Millis, timeout: Millis) -> Millis {
+        if self.every.0 == 0 || timeout.0 / self.every.0 < BEATS_MIN {
+            return due;
+        }
+        let behind = due
+            .0
+            .saturating_add(self.every.0 - self.offset.0 % self.every.0)
+            % self.every.0;
+        Millis(due.0.saturating_sub(behind))
+    }
 }
 
 /// What a call on a [`Session`] produced. The owner keeps one, and drains it after each call.
@@ -205,7 +234,8 @@ impl Session {
     /// for a KEEPALIVE stays owed. The wait for the first WAITING is not prolonged.
     pub fn on_data_channel(&mut self, now: Millis) {
         if self.is_ready() {
-            self.restart(now);
+            // Back on a beat with the WAITING that follows.
+            self.restart(now, Beat::default());
         }
     }
 
@@ -298,10 +328,12 @@ impl Session {
                     .push(SessionEvent::Authenticate(Box::new(connect)));
             }
             (State::Registered, Verb::Waiting) => {
-                self.restart(now);
+                self.restart(now, rules.beat);
                 out.events.push(SessionEvent::Ready);
             }
-            (State::Waiting | State::Challenged, Verb::Waiting) => self.waiting(now, out)?,
+            (State::Waiting | State::Challenged, Verb::Waiting) => {
+                self.waiting(now, rules.beat, out)?
+            }
             (State::Registered | State::Waiting | State::Challenged, Verb::Bye) => {
                 self.close(SessionEvent::Left, out);
             }
@@ -310,8 +342,8 @@ impl Session {
         Ok(())
     }
 
-    fn waiting(&mut self, now: Millis, out: &mut SessionOutput) -> Result<(), Fault> {
-        self.restart(now);
+    fn waiting(&mut self, now: Millis, beat: Beat, out: &mut SessionOutput) -> Result<(), Fault> {
+        self.restart(now, beat);
         if self.owed > 0 {
             self.owed -= 1;
             out.events.push(SessionEvent::KeepAliveAnswered);
@@ -328,11 +360,11 @@ impl Session {
         Ok(())
     }
 
-    fn restart(&mut self, now: Millis) {
+    fn restart(&mut self, now: Millis, beat: Beat) {
         self.state = State::Waiting;
         let timeout = Millis::from_secs(self.timeout_s);
         let early = Millis(timeout.0 * u64::from(std::mem::take(&mut self.early)) / EARLY_PARTS);
-        self.deadline = now + timeout.since(early);
+        self.deadline = beat.before(now + timeout.since(early), timeout);
     }
 
     fn answer(&mut self, fault: Fault, out: &mut SessionOutput) {

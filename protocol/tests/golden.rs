@@ -5,7 +5,7 @@
 
 use everline_protocol::line::Verb;
 use everline_protocol::{
-    Connect, DataLine, DataStep, ErrorCode, Handset, HandsetEvent, HandsetOutput, HostPort,
+    Beat, Connect, DataLine, DataStep, ErrorCode, Handset, HandsetEvent, HandsetOutput, HostPort,
     Identity, LINE_BYTES_MAX, Message, Millis, Msisdn, Refusal, RefusalCode, RequestId, Rules,
     Session, SessionEvent, SessionId, SessionOutput, error_line,
 };
@@ -281,6 +281,7 @@ fn rules() -> Rules {
         timeout_s: 10..=3600,
         connect_limit: Millis::from_secs(10),
         grace_max: Millis::from_secs(30),
+        beat: Beat::default(),
     }
 }
 

@@ -1,8 +1,8 @@
 //! The gateway's machine alone: every refusal, every error code, every timer (PROTOCOL 3.1 to 3.4 and 4).
 
 use everline_protocol::{
-    ErrorCode, HostPort, LINE_BYTES_MAX, Millis, Refusal, RefusalCode, RequestId, Rules, Session,
-    SessionEvent, SessionId, SessionOutput, Wheel,
+    BEATS_MIN, Beat, ErrorCode, HostPort, LINE_BYTES_MAX, Millis, Refusal, RefusalCode, RequestId,
+    Rules, Session, SessionEvent, SessionId, SessionOutput, Wheel,
 };
 
 const CONNECT: &str = "CONNECT version=1 msisdn=34610515151 timeout=60 token=t linger=0\r\n";
@@ -12,6 +12,7 @@ fn rules() -> Rules {
         timeout_s: 10..=3600,
         connect_limit: Millis::from_secs(10),
         grace_max: Millis::from_secs(30),
+        beat: Beat::default(),
     }
 }
 
@@ -475,6 +476,39 @@ fn the_grace_is_no_longer_than_the_timeout() {
 }
 
 /// PROTOCOL 3.2: the timer restarts at every line and every data channel, but not at what the gateway sends.
+#[test]
+fn keepalives_fall_on_a_beat_early_by_less_than_one_and_keep_their_period() {
+    let mut gateway = Gateway::registered();
+    gateway.rules.beat = Beat {
+        every: Millis(1000),
+        offset: Millis(250),
+    };
+    gateway.now = Millis(300);
+    gateway.input("WAITING\r\n");
+    assert_eq!(gateway.session.deadline(), Some(Millis(60_250)));
+    gateway.now = Millis(60_250);
+    let rules = gateway.rules.clone();
+    gateway
+        .session
+        .on_deadline(gateway.now, &rules, &mut gateway.out);
+    // The answer takes its time, and the next one is due a whole timeout after this one all the same.
+    gateway.now = Millis(60_900);
+    gateway.input("WAITING\r\n");
+    assert_eq!(gateway.session.deadline(), Some(Millis(120_250)));
+}
+
+#[test]
+fn a_timeout_of_few_beats_is_kept_exactly() {
+    let mut gateway = Gateway::registered();
+    gateway.rules.beat = Beat {
+        every: Millis(60_000 / BEATS_MIN + 1),
+        offset: Millis(0),
+    };
+    gateway.now = Millis(301);
+    gateway.input("WAITING\r\n");
+    assert_eq!(gateway.session.deadline(), Some(Millis(60_301)));
+}
+
 #[test]
 fn what_restarts_the_timer() {
     let mut gateway = Gateway::ready();

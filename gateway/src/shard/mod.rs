@@ -35,7 +35,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use everline_protocol::{HostPort, Message, Millis, RequestId, Rules, SessionOutput, Wheel};
+use everline_protocol::{Beat, HostPort, Message, Millis, RequestId, Rules, SessionOutput, Wheel};
 use everline_uring::{Event, SocketKey, Sockets};
 
 use crate::config::Config;
@@ -58,6 +58,9 @@ const ACCEPT_PAUSE: Millis = Millis(100);
 const ACCEPT_COMPLAIN_EVERY: Millis = Millis(60_000);
 /// How late a timer may be served: keep-alives are seconds, and one turn serves all that fall into it.
 const TICK: Millis = Millis(64);
+/// KEEPALIVEs go out together once in so long: with fifty shards each would otherwise wake for every single one of its
+/// own, and again for its answer.
+const BEAT: Millis = Millis(1_000);
 /// A timer that is later than this says that the shard itself was held up, by a machine that paused or had no core.
 const HELD_UP: Millis = Millis(500);
 /// For how long, at most, it then reads before it judges.
@@ -179,7 +182,7 @@ impl<S: Sockets, C: Clock> Shard<S, C> {
         let advertise = shared.config.data.advertise.clone();
         let mut random = Random(seed);
         Self {
-            rules: rules(&shared.config),
+            rules: rules(&shared.config, number),
             outbox_bytes_max: outbox_bytes_max(&shared.config, advertise.as_ref()),
             advertise,
             session_ids: random.next(),
@@ -330,12 +333,19 @@ impl<S: Sockets, C: Clock> Shard<S, C> {
     }
 }
 
-fn rules(config: &Config) -> Rules {
+/// Shard `number`'s rules. Its beats lie between those of the others, or all shards would wake at once, each second.
+fn rules(config: &Config, number: u16) -> Rules {
     let signaling = &config.signaling;
+    // Steps of the golden section lie apart however many they are.
+    let offset = Millis(u64::from(number) * 618 % BEAT.0);
     Rules {
         timeout_s: signaling.timeout_min_s..=signaling.timeout_max_s,
         connect_limit: millis(signaling.connect_timeout),
         grace_max: millis(signaling.grace_max),
+        beat: Beat {
+            every: BEAT,
+            offset,
+        },
     }
 }
 

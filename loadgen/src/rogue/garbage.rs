@@ -42,7 +42,7 @@ fn like_tls(random: u64) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use everline_protocol::{Millis, Rules, Session, SessionEvent, SessionOutput};
+    use everline_protocol::{Beat, Millis, Rules, Session, SessionEvent, SessionOutput};
 
     use super::*;
 
@@ -52,6 +52,7 @@ mod tests {
             timeout_s: 10..=3600,
             connect_limit: Millis(10_000),
             grace_max: Millis(30_000),
+            beat: Beat::default(),
         };
         for random in 0..400 {
             let (bytes, code) = pick(random);

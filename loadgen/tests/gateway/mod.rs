@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use everline_protocol::{
-    DataLine, DataStep, ErrorCode, Millis, Refusal, RefusalCode, RequestId, Rules, Session,
+    Beat, DataLine, DataStep, ErrorCode, Millis, Refusal, RefusalCode, RequestId, Rules, Session,
     SessionEvent, SessionId, SessionOutput,
 };
 use serde_json::Value;
@@ -182,6 +182,7 @@ async fn session(mut stream: TcpStream, state: Arc<State>) {
         timeout_s: 1..=3600,
         connect_limit: Millis(10_000),
         grace_max: Millis(30_000),
+        beat: Beat::default(),
     };
     let mut machine = Session::new(now(), &rules);
     let mut out = SessionOutput::default();

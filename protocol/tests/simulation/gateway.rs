@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use everline_protocol::{
-    DataStep, ErrorCode, Millis, Msisdn, Refusal, RefusalCode, RequestId, Rules, Session,
+    Beat, DataStep, ErrorCode, Millis, Msisdn, Refusal, RefusalCode, RequestId, Rules, Session,
     SessionEvent, SessionId, SessionOutput,
 };
 
@@ -31,6 +31,7 @@ impl Gateway {
             timeout_s: 10..=60,
             connect_limit: Millis::from_secs(10),
             grace_max: Millis::from_secs(30),
+            beat: Beat::default(),
         };
         Self {
             rules,
