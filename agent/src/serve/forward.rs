@@ -8,7 +8,7 @@ mod alone;
 mod kept;
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use everline_protocol::HostPort;
@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::close;
 use alone::{Alone, Response};
-use kept::Kept;
+use kept::{KEEP, Kept, is_silent};
 
 /// Bound on dialling the local server; it is on this handset, or near it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -55,9 +55,10 @@ impl Forward {
     /// A connection to the local server, or why there is none.
     pub async fn connect(&self) -> Local {
         match self.kept.take() {
-            Some(stream) => Local::Connected(Box::new(Connected {
+            Some((stream, until)) => Local::Connected(Box::new(Connected {
                 forward: self.clone(),
                 stream,
+                until,
                 kept: true,
             })),
             None => self.dial().await,
@@ -78,6 +79,7 @@ impl Forward {
                 Local::Connected(Box::new(Connected {
                     forward: self.clone(),
                     stream,
+                    until: Instant::now() + KEEP,
                     kept: false,
                 }))
             }
@@ -120,6 +122,8 @@ impl Local {
 pub struct Connected {
     forward: Forward,
     stream: TcpStream,
+    /// When it is too old to be kept.
+    until: Instant,
     /// It has served a request before: the server may be closing it at this very moment.
     kept: bool,
 }
@@ -132,13 +136,17 @@ impl Connected {
         first: &[u8],
         alone: Option<&Alone>,
     ) -> Result<Spliced, Forward> {
+        // Between the dial or the last request and this one time has passed.
+        let silent = is_silent(&self.stream);
         let (request, mut response) = match alone {
-            Some(alone) => (alone.head.as_slice(), Some(alone.response())),
+            Some(_) if self.kept && !silent => return Err(self.forward),
+            // A server that speaks before it is asked may answer again: nobody else is to get that.
+            Some(alone) if silent => (alone.head.as_slice(), Some(alone.response())),
             None if self.kept => {
-                self.forward.kept.put(self.stream);
+                self.forward.kept.put(self.stream, self.until);
                 return Err(self.forward);
             }
-            None => (first, None),
+            _ => (first, None),
         };
         let idle_timeout = self.forward.config.idle_timeout;
         let spliced = both_ways(
@@ -150,13 +158,13 @@ impl Connected {
         )
         .await;
         match (&spliced, response) {
-            (Spliced::Answered | Spliced::Cut(_), Some(response))
+            (Spliced::Answered { .. } | Spliced::Cut(_), Some(response))
                 if self.kept && !response.is_seen() && !spliced.is_late() =>
             {
                 return Err(self.forward);
             }
-            (Spliced::Answered, Some(response)) if response.is_ended() => {
-                self.forward.kept.put(self.stream);
+            (Spliced::Answered { asked: true }, Some(response)) if response.is_ended() => {
+                self.forward.kept.put(self.stream, self.until);
             }
             _ => {}
         }
@@ -184,8 +192,9 @@ fn unreachable() -> Vec<u8> {
 
 /// How a channel ended.
 enum Spliced {
-    /// The local server's answer is over, and all of it was passed on.
-    Answered,
+    /// The local server's answer is over, and all of it was passed on. `asked`: it was an answer to all of what came
+    /// first on the channel; else some of that is still to be written.
+    Answered { asked: bool },
     /// The gateway closed: nobody waits for the rest.
     GatewayLeft,
     /// The local server broke off, or nothing passed for too long.
@@ -199,7 +208,7 @@ impl Spliced {
 
     async fn end(self, channel: TcpStream) {
         match self {
-            Self::Answered => close(channel).await,
+            Self::Answered { .. } => close(channel).await,
             Self::GatewayLeft => {}
             Self::Cut(error) => {
                 tracing::debug!(%error, "a forwarded data channel was cut");
@@ -232,10 +241,12 @@ async fn both_ways(
     let (mut from_gateway, to_gateway) = channel.split();
     let (from_local, mut to_local) = local.split();
     let is_alone = response.is_some();
+    let asked = AtomicBool::new(false);
     let request = async {
         if to_local.write_all(first).await.is_err() {
             return Passed::Unwritten;
         }
+        asked.store(true, Ordering::Relaxed);
         if is_alone {
             // Only the channel's end can follow; of anything else the local connection must hear nothing.
             let _ = from_gateway.read(&mut [0]).await;
@@ -259,7 +270,9 @@ async fn both_ways(
         () = &mut idle => return Spliced::Cut(io::ErrorKind::TimedOut.into()),
     };
     match answered {
-        Passed::All => Spliced::Answered,
+        Passed::All => Spliced::Answered {
+            asked: asked.load(Ordering::Relaxed),
+        },
         Passed::Unread(error) => Spliced::Cut(error),
         Passed::Unwritten => Spliced::GatewayLeft,
     }

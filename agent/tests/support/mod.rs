@@ -5,6 +5,8 @@
 
 #![allow(dead_code, reason = "each test file uses its part of the harness")]
 
+pub(crate) mod local;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
