@@ -73,13 +73,15 @@ impl Carrier {
         }
         let signalled = Instant::now();
         let (place, handover) = self.wake(id, context).await?;
-        self.meters.wake.record(signalled.elapsed().as_secs_f64());
+        let opened = Instant::now();
+        self.meters.wake.record((opened - signalled).as_secs_f64());
         // It keeps the session alive (PROTOCOL 3.2), which is soon enough known when a timer of the session's shard is
         // due. A shard that is too far behind to hear of it will ask the handset, which costs a KEEPALIVE and no request.
+        let at = opened.into_std();
         let _ = self
             .shared
             .shards
-            .leave(place, Letter::DataChannelOpened { place });
+            .leave(place, Letter::DataChannelOpened { place, at });
         let channel = self.open(handover).await?;
         match self
             .exchange(channel, outgoing, place, false, interim)

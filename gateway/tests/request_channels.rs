@@ -48,7 +48,9 @@ fn a_bound_channel_keeps_its_session_alive() {
     let mut caller = gateway.caller();
     caller.get("/");
     let _handset = gateway.answered();
-    assert!(matches!(gateway.letter(), Letter::DataChannelOpened { place: told } if told == place));
+    assert!(
+        matches!(gateway.letter(), Letter::DataChannelOpened { place: told, .. } if told == place)
+    );
 }
 
 #[test]

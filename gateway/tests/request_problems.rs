@@ -332,11 +332,9 @@ fn overloaded_503_over_all_and_when_the_shard_is_behind() {
 
     let gateway = Gateway::start(|config| config.signaling.mailbox_letters_max = 1);
     let place = gateway.register(0);
-    gateway
-        .shared
-        .shards
-        .post(place, Letter::DataChannelOpened { place })
-        .unwrap();
+    let at = std::time::Instant::now();
+    let opened = Letter::DataChannelOpened { place, at };
+    gateway.shared.shards.post(place, opened).unwrap();
     let mut caller = gateway.caller();
     caller.get("/");
     caller.read_problem().is(503, "overloaded");

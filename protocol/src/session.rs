@@ -230,12 +230,15 @@ impl Session {
         self.is_ready()
     }
 
-    /// The handset opened a data channel for this session: restarts the timer (PROTOCOL 3.2). A WAITING that it owes
-    /// for a KEEPALIVE stays owed. The wait for the first WAITING is not prolonged.
-    pub fn on_data_channel(&mut self, now: Millis) {
+    /// The handset opened a data channel for this session, `at` this time, which may have passed: restarts the timer
+    /// (PROTOCOL 3.2), and puts nothing forward that a later line has put off. A WAITING that it owes for a KEEPALIVE stays
+    /// owed. The wait for the first WAITING is not prolonged.
+    pub fn on_data_channel(&mut self, at: Millis) {
         if self.is_ready() {
+            let due = self.deadline;
             // Back on a beat with the WAITING that follows.
-            self.restart(now, Beat::default());
+            self.restart(at, Beat::default());
+            self.deadline = self.deadline.max(due);
         }
     }
 
@@ -332,7 +335,7 @@ impl Session {
                 out.events.push(SessionEvent::Ready);
             }
             (State::Waiting | State::Challenged, Verb::Waiting) => {
-                self.waiting(now, rules.beat, out)?
+                self.waiting(now, rules.beat, out)?;
             }
             (State::Registered | State::Waiting | State::Challenged, Verb::Bye) => {
                 self.close(SessionEvent::Left, out);

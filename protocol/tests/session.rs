@@ -524,6 +524,19 @@ fn what_restarts_the_timer() {
 }
 
 #[test]
+fn a_data_channel_that_is_told_late_puts_nothing_forward() {
+    let mut gateway = Gateway::ready();
+    gateway.at(20);
+    gateway.input("WAITING\r\n");
+    gateway.session.on_data_channel(Millis::from_secs(5));
+    assert_eq!(gateway.due_s(), Some(80));
+    gateway.at(80);
+    gateway.session.on_data_channel(Millis::from_secs(30));
+    assert_eq!(gateway.due_s(), Some(110), "the grace, from 80 s on");
+    assert_eq!(gateway.at(110).0, "KEEPALIVE\r\n", "it is asked once more");
+}
+
+#[test]
 fn a_data_channel_within_the_grace_saves_the_session_and_its_waiting_is_still_asked_for() {
     let mut gateway = Gateway::ready();
     gateway.at(60);

@@ -9,6 +9,9 @@ pub trait Clock {
     /// Time since the epoch that all shards of a gateway share. Never goes back.
     fn now(&self) -> Millis;
 
+    /// A moment that another thread noted.
+    fn at(&self, moment: Instant) -> Millis;
+
     /// The wall's time; may jump.
     fn wall(&self) -> SystemTime;
 }
@@ -29,7 +32,12 @@ impl Default for SystemClock {
 
 impl Clock for SystemClock {
     fn now(&self) -> Millis {
-        Millis(u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX))
+        self.at(Instant::now())
+    }
+
+    fn at(&self, moment: Instant) -> Millis {
+        let since = moment.saturating_duration_since(self.epoch);
+        Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 
     fn wall(&self) -> SystemTime {

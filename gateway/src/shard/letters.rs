@@ -50,13 +50,14 @@ impl<S: Sockets, C: Clock> Shard<S, C> {
     fn read(&mut self, letter: Letter) {
         match letter {
             Letter::Signal { place, id } => self.signal(place, id),
-            Letter::DataChannelOpened { place } => {
+            Letter::DataChannelOpened { place, at } => {
+                let at = self.clock.at(at);
                 if let Some(slot) = self
                     .addressee(place)
                     .and_then(|key| self.slots.get_mut(key))
                 {
-                    slot.session.on_data_channel(self.now);
-                    slot.last_seen_s = whole_seconds(self.now);
+                    slot.session.on_data_channel(at);
+                    slot.last_seen_s = slot.last_seen_s.max(whole_seconds(at));
                 }
             }
             Letter::End { place, code } => {

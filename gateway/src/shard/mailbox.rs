@@ -5,7 +5,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_queue::SegQueue;
 use everline_protocol::{ErrorCode, HostPort, RequestId, SessionId};
@@ -28,6 +28,8 @@ pub enum Letter {
     DataChannelOpened {
         /// Whose.
         place: Place,
+        /// When: the letter may be read much later, and the handset counts from here.
+        at: Instant,
     },
     /// End the session with an ERROR line: `replaced` or `revoked`.
     End {

@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use everline_protocol::{Handset, HandsetOutput, Identity, Millis, Msisdn, Refusal, RequestId};
 use everline_uring::{Faults, SimulatedConfig, SimulatedNet, SimulatedRing, Sockets as _};
@@ -42,12 +42,27 @@ pub(super) const WALL_S: u64 = 1_800_000_000;
 const WINDOW_BYTES: usize = 256;
 
 /// Time as the simulation turns it; clones are the same clock.
-#[derive(Debug, Clone, Default)]
-pub(super) struct VirtualClock(Rc<Cell<u64>>);
+#[derive(Debug, Clone)]
+pub(super) struct VirtualClock(Rc<Cell<u64>>, Instant);
+
+impl VirtualClock {
+    fn new() -> Self {
+        Self(Rc::default(), Instant::now())
+    }
+
+    /// Now, as another thread would note it.
+    fn moment(&self) -> Instant {
+        self.1 + Duration::from_millis(self.0.get())
+    }
+}
 
 impl Clock for VirtualClock {
     fn now(&self) -> Millis {
         Millis(self.0.get())
+    }
+
+    fn at(&self, moment: Instant) -> Millis {
+        super::millis(moment.saturating_duration_since(self.1))
     }
 
     fn wall(&self) -> SystemTime {
@@ -127,7 +142,7 @@ pub(super) fn shared(config: Config, mailboxes: Vec<Mailbox>) -> Arc<Shared> {
 impl World {
     pub(super) fn new(setting: Setting) -> Self {
         let config = config(setting.signaling);
-        let clock = VirtualClock::default();
+        let clock = VirtualClock::new();
         let net = SimulatedNet::new();
         net.set_window_bytes(WINDOW_BYTES);
         let rings: Vec<SimulatedRing> = (0..setting.shards)
@@ -253,9 +268,20 @@ impl World {
 
     /// What a worker says when a handset has opened a data channel.
     pub(super) fn data_channel(&self, msisdn: Msisdn) {
-        let place = self.place(msisdn).expect("it is registered");
-        let opened = Letter::DataChannelOpened { place };
+        let (place, opened) = self.opened(msisdn);
         self.shared.shards.post(place, opened).expect("room");
+    }
+
+    /// As a worker says it: the shard reads it when it has another reason to wake.
+    pub(super) fn data_channel_untold(&self, msisdn: Msisdn) {
+        let (place, opened) = self.opened(msisdn);
+        self.shared.shards.leave(place, opened).expect("room");
+    }
+
+    fn opened(&self, msisdn: Msisdn) -> (Place, Letter) {
+        let place = self.place(msisdn).expect("it is registered");
+        let at = self.clock.moment();
+        (place, Letter::DataChannelOpened { place, at })
     }
 
     pub(super) fn refusal(&self, phone: usize) -> Option<&Refusal> {

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use everline_protocol::{ErrorCode, HandsetEvent, Refusal, RefusalCode};
+use everline_protocol::{ErrorCode, HandsetEvent, Millis, Refusal, RefusalCode};
 use everline_uring::Faults;
 use tokio::sync::oneshot;
 
@@ -15,6 +15,7 @@ use super::phone::{Phone, closed_with};
 use super::{Letter, Setting, World, number};
 use crate::metric_names as names;
 use crate::registration::{KeySet, Verifier};
+use crate::shard::clock::Clock as _;
 
 #[test]
 fn a_handset_registers_and_is_kept_alive() {
@@ -165,6 +166,35 @@ fn a_data_channel_puts_the_keep_alive_off() {
     );
 }
 
+/// A handset that counts on PROTOCOL 3.2 takes the gateway for dead if no KEEPALIVE comes for its timeout and some grace.
+#[test]
+fn a_data_channel_that_is_told_late_counts_from_when_it_was_opened() {
+    let mut world = World::new(Setting {
+        shards: 1,
+        ..Setting::default()
+    });
+    let phone = world.registered(number(1), 300);
+    for opened_after_s in [1, 40, 120] {
+        world.steps(opened_after_s * 4, 250);
+        // Nothing wakes the shard for it.
+        world.data_channel_untold(number(1));
+        let opened = world.clock.now();
+        world.phones[phone].machine.on_data_channel(opened);
+        let keepalives =
+            |world: &World| world.phones[phone].heard(|event| *event == HandsetEvent::KeepAlive);
+        let before = keepalives(&world);
+        while keepalives(&world) == before {
+            assert!(world.clock.now() < opened + Millis(301_000), "no KEEPALIVE");
+            world.step(250);
+        }
+        assert!(
+            world.clock.now() > opened + Millis(299_000),
+            "it was put off by the data channel"
+        );
+    }
+    assert!(world.phones[phone].is_registered());
+}
+
 #[test]
 fn a_connection_that_never_registers_is_closed_in_time() {
     measured(|metrics| {
@@ -229,20 +259,15 @@ fn a_session_replaced_behind_a_full_mailbox_ends_at_its_next_keep_alive() {
     let place = world.place(number(1)).expect("it is registered");
     let new = world.dial(number(1), 300);
     // Nobody reads the letters in between.
-    while world
-        .shared
-        .shards
-        .post(place, Letter::DataChannelOpened { place })
-        .is_ok()
-    {}
+    let fill = |world: &World| {
+        let at = world.clock.moment();
+        let letter = || Letter::DataChannelOpened { place, at };
+        while world.shared.shards.post(place, letter()).is_ok() {}
+    };
+    fill(&world);
     world.step(0);
     while !world.phones[new].is_registered() {
-        while world
-            .shared
-            .shards
-            .post(place, Letter::DataChannelOpened { place })
-            .is_ok()
-        {}
+        fill(&world);
         world.step(0);
     }
     world.steps(25 * 4, 250);
