@@ -77,7 +77,8 @@ pub struct FleetBooks {
     pub dropped: Tally,
     /// Handsets that such an end keeps away now: dropped, and not registered since.
     pub away: Away,
-    /// Storms of which the last handset has been dropped; each fleet counts its own part as one.
+    /// Storms of which the last handset has been dropped, or that the next one cut short; each fleet counts its own part
+    /// as one.
     pub storms: u64,
     /// When the last handset that a storm had dropped was registered again, microseconds since the run began.
     pub back_us: u64,

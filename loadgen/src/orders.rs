@@ -174,7 +174,12 @@ impl<S: Sockets> Fleet<S> {
                 let done = self.started;
                 self.duty.ramp = Some((Ramp { handsets, ..ramp }, Since { done, ..since }));
             }
-            Order::Storm(storm) => self.duty.storm = Some((storm, since)),
+            Order::Storm(storm) => {
+                // One that its time limit cut short is over for the run, and counted as every other.
+                if self.duty.storm.replace((storm, since)).is_some() {
+                    self.books.storms += 1;
+                }
+            }
             Order::Churn(churn) => self.duty.churn = churn.map(|churn| (churn, since)),
             Order::Leave if self.leaving => {}
             Order::Leave => {

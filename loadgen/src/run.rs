@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use everline_uring::{RingError, table_slots_max};
+use hdrhistogram::Histogram;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
@@ -22,7 +23,7 @@ use crate::machine::{Machine, ProcessSample};
 use crate::metrics::Metrics;
 use crate::metrics::port::{MetricsAddress, serve};
 use crate::orders::Order;
-use crate::report::{Border, Look, Material, PhaseMaterial, Report, Seconds};
+use crate::report::{Border, Look, Material, PhaseMaterial, Report, Second, Seconds};
 use crate::rogue::{RogueBooks, RoguePlan, Rogues};
 use crate::roster::Roster;
 use crate::scenario::{Course, FINISH, PhasePlan};
@@ -133,6 +134,8 @@ struct Run {
     calling: Option<Calling>,
     /// Of the phases that are over; `None`: nobody has called yet.
     calls_before: Option<CallerBooks>,
+    /// Latencies of theirs that no row of the course has yet.
+    recent_before: Histogram<u64>,
     rogues: Option<Rogues>,
     /// Those of phases that are over, whose last requests may still hang.
     rogues_leaving: Vec<Rogues>,
@@ -140,6 +143,8 @@ struct Run {
     storms: u64,
     faults: Vec<String>,
     interrupts: Arc<AtomicU32>,
+    /// The tester was told that the first of them was heard.
+    is_interrupt_told: bool,
     screen: Screen,
     metrics: Option<Metrics>,
     seconds: Seconds,
@@ -196,11 +201,13 @@ impl Run {
             ends: Vec::new(),
             calling: None,
             calls_before: None,
+            recent_before: histogram(),
             rogues: None,
             rogues_leaving: Vec::new(),
             storms: 0,
             faults: Vec::new(),
             interrupts,
+            is_interrupt_told: false,
             screen,
             metrics: None,
             seconds: Seconds::default(),
@@ -334,7 +341,9 @@ impl Run {
             }
         }
         self.calls_before = self.calls();
-        self.calling = None;
+        if let Some(calling) = self.calling.take() {
+            self.recent_before += calling.callers.take_recent();
+        }
     }
 
     fn start_rogues(&mut self, plan: RoguePlan, runtime: &Runtime) {
@@ -381,6 +390,11 @@ impl Run {
             self.look();
         }
         self.screen.end(self.epoch.elapsed().as_secs_f64());
+        let books = self.crews.books();
+        self.observe(&books, |seconds, look| {
+            seconds.add_last(look);
+            None
+        });
         let (ends, faults) = self.crews.collect();
         self.ends = ends;
         self.faults.extend(faults);
@@ -412,29 +426,43 @@ impl Run {
 
     /// Reads the books; once a second adds a row and shows it.
     fn look(&mut self) -> FleetBooks {
-        let books = self.crews.books();
-        self.open_max = self.open_max.max(books.open);
-        let at_s = self.epoch.elapsed().as_secs_f64();
-        if !self.seconds.is_due(at_s) {
-            return books;
+        if self.is_interrupted() && !std::mem::replace(&mut self.is_interrupt_told, true) {
+            self.screen
+                .say("interrupted: what is in flight ends and handsets leave; Ctrl-C again stops at once");
         }
+        let books = self.books();
+        if self.seconds.is_due(self.epoch.elapsed().as_secs_f64()) {
+            self.observe(&books, |seconds, look| Some(seconds.add(look)));
+        }
+        books
+    }
+
+    /// Adds a row by `add`, and shows it if it is to be shown.
+    fn observe(
+        &mut self,
+        books: &FleetBooks,
+        add: impl FnOnce(&mut Seconds, Look<'_>) -> Option<Second>,
+    ) {
         let calls = self.calls();
-        let calling = self.calling.as_ref();
-        let recent = calling.map(|calling| calling.callers.take_recent());
+        let mut recent = std::mem::replace(&mut self.recent_before, histogram());
+        if let Some(calling) = &self.calling {
+            recent += calling.callers.take_recent();
+        }
         let look = Look {
-            at_s,
-            fleet: &books,
+            at_s: self.epoch.elapsed().as_secs_f64(),
+            fleet: books,
             calls: calls.as_ref(),
-            recent: recent.as_ref(),
+            recent: calls.is_some().then_some(&recent),
             gateway: self.gateway_pid.and_then(ProcessSample::of),
             loadgen: ProcessSample::of(std::process::id()),
         };
-        let second = self.seconds.add(look);
+        let Some(second) = add(&mut self.seconds, look) else {
+            return;
+        };
         self.screen.show(look, &second);
         if let Some(metrics) = &mut self.metrics {
             metrics.publish(look, self.screen.phase());
         }
-        books
     }
 
     /// The callers' books of all phases so far.
@@ -449,10 +477,16 @@ impl Run {
         }
     }
 
-    fn border(&self) -> Border {
+    fn books(&mut self) -> FleetBooks {
+        let books = self.crews.books();
+        self.open_max = self.open_max.max(books.open);
+        books
+    }
+
+    fn border(&mut self) -> Border {
         Border {
             at_s: self.epoch.elapsed().as_secs_f64(),
-            fleet: self.crews.books(),
+            fleet: self.books(),
             calls: self.calls(),
             gateway: self.gateway_pid.and_then(ProcessSample::of),
             loadgen: ProcessSample::of(std::process::id()),

@@ -66,6 +66,9 @@ impl Screen {
     /// The next phase of this name begins; those before it that were not passed through are skipped.
     pub fn enter(&mut self, name: &str, at_s: f64, fleet: &FleetBooks) {
         self.course.enter(name, at_s, fleet);
+        if matches!(self.output, Output::Plain) {
+            terminal::say(&plain::beginning(name, at_s));
+        }
     }
 
     /// The phase that runs; empty before the first.

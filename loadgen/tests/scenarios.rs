@@ -112,6 +112,9 @@ name = "finish"
 duration_s = -5
 churn = { percent_per_minute = 0 }
 misbehaviour = { rogues = 0 }
+[[phase]]
+name = "dusk\u001b"
+duration_s = 1
 "#,
     );
     let (status, text) = loadgen(&["check", name(&bad)]);
@@ -133,6 +136,7 @@ misbehaviour = { rogues = 0 }
         "line 23: phase \"finish\", duration_s: -5",
         "line 24: phase \"finish\", churn.percent_per_minute: 0",
         "line 25: phase \"finish\", misbehaviour.rogues: 0",
+        "line 27: phase \"dusk\\u{1b}\", name: needs 1 to 64 characters on one line",
     ] {
         assert!(text.contains(part), "{part}\nis not in\n{text}");
     }
@@ -155,6 +159,12 @@ duration_s = "long"
 name = "two"
 duration_s = 1
 requests = { per_minute = 5 }
+[[phase]]
+name = "three"
+ramp = true
+[[phase]]
+name = "four"
+ramp = { handsets = -1 }
 "#,
     );
     let (status, text) = loadgen(&["check", name(&bad)]);
@@ -164,6 +174,8 @@ requests = { per_minute = 5 }
         "line 4: fleet: unknown field `handset`",
         "line 7: phase \"one\": ",
         "line 11: phase \"two\": unknown field `per_minute`",
+        "line 14: phase \"three\": invalid type: boolean `true`, expected a table such as {",
+        "line 17: phase \"four\": invalid value: integer `-1`, expected a whole number from 0 to 4294967295",
     ] {
         assert!(text.contains(part), "{part}\nis not in\n{text}");
     }
@@ -172,6 +184,31 @@ requests = { per_minute = 5 }
     assert_eq!(status, 2, "{text}");
     assert!(
         text.contains("line 1: ") && text.lines().count() > 2,
+        "{text}"
+    );
+}
+
+#[test]
+fn a_ramp_that_cannot_be_over_in_time_is_told_before_it_is_run() {
+    let slow = written(
+        r#"name = "slow"
+[[phase]]
+name = "some"
+ramp = { per_second = 10, handsets = 900, limit_s = 90 }
+[[phase]]
+name = "all"
+ramp = { per_second = 1, limit_s = 99 }
+"#,
+    );
+    let (status, text) = loadgen(&["check", name(&slow)]);
+    assert_eq!(status, 2, "{text}");
+    let why = "ramp.limit_s: 100 handsets take 100 s at this rate, longer than the 99 s";
+    assert!(text.contains(why) && text.lines().count() == 2, "{text}");
+    let flags = ["--rate", "10", "--ramp-limit", "99s"];
+    let (status, text) = loadgen(&[&["run"][..], &flags].concat());
+    assert_eq!(status, 2, "{text}");
+    assert!(
+        text.contains("--ramp-limit: 1000 handsets take 100 s"),
         "{text}"
     );
 }

@@ -95,11 +95,30 @@ struct Totals {
 impl Seconds {
     /// Whether a row is due at `at_s` seconds since the run began.
     pub fn is_due(&self, at_s: f64) -> bool {
-        self.rows.len() < ROWS_MAX && at_s as u64 > self.rows.last().map_or(0, |row| row.at)
+        !self.is_full() && at_s as u64 > self.last_at()
     }
 
-    /// Adds a row, and returns it.
+    /// Adds the row of the second that is over, and returns it.
     pub fn add(&mut self, look: Look<'_>) -> Second {
+        self.add_at(look.at_s as u64, look)
+    }
+
+    /// Adds the row of the second in which the run ended: without it the rows would not add up to the run.
+    pub fn add_last(&mut self, look: Look<'_>) {
+        if !self.is_full() {
+            self.add_at((look.at_s.ceil() as u64).max(self.last_at() + 1), look);
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.rows.len() >= ROWS_MAX
+    }
+
+    fn last_at(&self) -> u64 {
+        self.rows.last().map_or(0, |row| row.at)
+    }
+
+    fn add_at(&mut self, at: u64, look: Look<'_>) -> Second {
         let (now, last) = (Totals::at(look), self.last);
         let span_s = now.at_s - last.at_s;
         let cores = |now: Option<ProcessSample>, last: Option<ProcessSample>| {
@@ -112,7 +131,7 @@ impl Seconds {
                 .map_or(0, |recent| recent.value_at_quantile(share))
         };
         let mut row = Second {
-            at: look.at_s as u64,
+            at,
             registered: now.registered.saturating_sub(last.registered),
             open: look.fleet.open,
             lost: now.lost.saturating_sub(last.lost),
@@ -238,6 +257,11 @@ mod tests {
             Some(0.5),
             "one second of CPU in two seconds"
         );
-        assert_eq!(seconds.into_rows().len(), 2);
+        fleet.registered = 16;
+        seconds.add_last(look(3.4, &fleet));
+        let rows = seconds.into_rows();
+        let last = rows.last().unwrap();
+        assert_eq!((rows.len(), last.at, last.registered), (3, 4, 1));
+        assert_eq!(rows.iter().map(|row| row.registered).sum::<u64>(), 16);
     }
 }

@@ -16,7 +16,9 @@ impl fmt::Display for Described<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(scenario, plan) = self;
         if let Some(name) = &scenario.name {
-            writeln!(f, "{name}: {}", scenario.description.trim())?;
+            let description = scenario.description.trim();
+            let between = if description.is_empty() { "" } else { ": " };
+            writeln!(f, "{name}{between}{description}")?;
         }
         let fleet = &plan.fleet;
         writeln!(

@@ -134,8 +134,7 @@ impl Reader<'_> {
         Problem {
             line: Some(error.span().map_or(1, |span| self.line(span.start))),
             place: place.to_owned(),
-            // The library's list of what it expected begins a line of its own.
-            why: error.message().replace('\n', ", "),
+            why: in_words(error.message()),
         }
     }
 
@@ -169,6 +168,21 @@ impl Reader<'_> {
         let before = self.text.as_bytes().iter().take(offset);
         1 + before.filter(|byte| **byte == b'\n').count()
     }
+}
+
+/// What the library says, on one line, and without this program's own names of types.
+fn in_words(message: &str) -> String {
+    let mut words = message.replace('\n', ", ");
+    for (name, meaning) in [
+        ("u32", "a whole number from 0 to 4294967295"),
+        ("u64", "a whole number from 0"),
+        ("f64", "a number"),
+    ] {
+        if let Some(before) = words.strip_suffix(&format!("expected {name}")) {
+            words = format!("{before}expected {meaning}");
+        }
+    }
+    words
 }
 
 /// `phase "noon"`, or `phase 3` if it has no name that could be told.

@@ -24,7 +24,7 @@ const ANSWER_LIMIT_MAX: Duration = Duration::from_secs(3600);
 
 /// The table as it is written; what is not is left to the default.
 #[derive(Debug, Clone, Default, PartialEq, Args, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "a table, begun by [fleet]")]
 pub struct FleetTable {
     /// How many handsets to hold [default: 1000, or what the scenario says].
     #[arg(long, value_name = "N", help_heading = "Handsets")]

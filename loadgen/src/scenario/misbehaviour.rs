@@ -23,7 +23,11 @@ const PER_SECOND: std::ops::RangeInclusive<f64> = 0.001..=1000.0;
 
 /// The table as it is written.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(
+    deny_unknown_fields,
+    default,
+    expecting = "a table such as { rogues = 100 }"
+)]
 pub struct MisbehaviourTable {
     /// How many rogues, each doing one kind of misbehaviour again and again.
     pub rogues: u32,

@@ -19,7 +19,7 @@ pub const FINISH: &str = "finish";
 
 /// A phase as it is written.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a phase, begun by [[phase]]")]
 pub struct PhaseTable {
     /// Its name in the report and in thresholds.
     pub name: String,
@@ -39,7 +39,11 @@ pub struct PhaseTable {
 
 /// Handsets register.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(
+    deny_unknown_fields,
+    default,
+    expecting = "a table such as { per_second = 100, limit_s = 60 }"
+)]
 pub struct RampTable {
     /// Registrations begun each second [default: as fast as `connecting` lets them].
     pub per_second: Option<f64>,
@@ -61,7 +65,11 @@ impl Default for RampTable {
 
 /// All handsets lose their connection, and come back.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(
+    deny_unknown_fields,
+    default,
+    expecting = "a table such as { over_s = 5, limit_s = 60 }"
+)]
 pub struct StormTable {
     /// From the first that is dropped to the last.
     pub over_s: f64,
@@ -84,7 +92,10 @@ impl Default for StormTable {
 
 /// Some handsets leave, and come back.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table such as { percent_per_minute = 5 }"
+)]
 pub struct ChurnTable {
     /// Share of the handsets that leaves each minute.
     pub percent_per_minute: f64,
@@ -164,24 +175,26 @@ impl PhaseTable {
     }
 
     fn check_name(&self, wrongs: &mut Vec<Wrong>) {
-        let length = self.name.chars().count();
-        let fit = (1..=NAME_CHARS_MAX).contains(&length)
-            && !self.name.contains(|c: char| c.is_control())
-            && self.name.trim() == self.name;
-        if !fit {
-            wrongs.push(Wrong::new(
-                "name",
-                format!(
-                    "needs 1 to {NAME_CHARS_MAX} characters on one line, without spaces around"
-                ),
-            ));
-        }
+        check_name(&self.name, wrongs);
         if self.name == FINISH {
             wrongs.push(Wrong::new(
                 "name",
                 format!("{FINISH:?} is what the report calls the end of every run: choose another"),
             ));
         }
+    }
+}
+
+/// Names of scenarios and of phases are shown in tables and on terminals.
+pub(super) fn check_name(name: &str, wrongs: &mut Vec<Wrong>) {
+    let fit = (1..=NAME_CHARS_MAX).contains(&name.chars().count())
+        && !name.contains(char::is_control)
+        && name.trim() == name;
+    if !fit {
+        wrongs.push(Wrong::new(
+            "name",
+            format!("needs 1 to {NAME_CHARS_MAX} characters on one line, without spaces around"),
+        ));
     }
 }
 

@@ -10,7 +10,7 @@ use everline_protocol::Msisdn;
 use super::fleet::FleetSetting;
 use super::misbehaviour::RogueSetting;
 use super::part::Part;
-use super::phase::{Course, PhaseTable};
+use super::phase::{Course, PhaseTable, check_name};
 use super::problems::{Problem, Problems, Wrong};
 use super::requests::CallSetting;
 use super::{MisbehaviourTable, RequestsTable, Scenario};
@@ -121,6 +121,7 @@ impl Scenario {
             let around = format!("phase[{number}]");
             wrongs.extend(theirs.into_iter().map(|wrong| wrong.within(&around)));
         }
+        self.check_texts(&mut wrongs);
         self.check_order(&fleet, &mut wrongs);
         let thresholds = self.thresholds(&mut wrongs);
         if !wrongs.is_empty() {
@@ -149,6 +150,17 @@ impl Scenario {
         fleet
     }
 
+    fn check_texts(&self, wrongs: &mut Vec<Wrong>) {
+        if let Some(name) = &self.name {
+            check_name(name, wrongs);
+        }
+        let odd = |c: char| c.is_control() && c != '\n';
+        if self.description.contains(odd) {
+            let why = "has characters that no terminal should be sent: write plain text";
+            wrongs.push(Wrong::new("description", why));
+        }
+    }
+
     /// What no phase can say for itself.
     fn check_order(&self, fleet: &FleetSetting, wrongs: &mut Vec<Wrong>) {
         let mut names = BTreeSet::new();
@@ -171,6 +183,17 @@ impl Scenario {
                         "ramp.handsets",
                         format!(
                             "{handsets} are no more than an earlier phase has registered: say how many there are at its end"
+                        ),
+                    );
+                }
+                let new = f64::from(handsets.saturating_sub(ramped.unwrap_or(0)));
+                let takes_s = ramp.per_second.map_or(0.0, |rate| new / rate);
+                if takes_s > ramp.limit_s {
+                    wrong(
+                        "ramp.limit_s",
+                        format!(
+                            "{new} handsets take {takes_s:.0} s at this rate, longer than the {} s that the ramp may last",
+                            ramp.limit_s
                         ),
                     );
                 }

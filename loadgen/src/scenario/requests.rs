@@ -26,7 +26,11 @@ const METHODS_MAX: usize = 16;
 
 /// The table as it is written. [`RequestsTable::default`] requests nothing yet: a pace must be given.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(
+    deny_unknown_fields,
+    default,
+    expecting = "a table such as { per_second = 100 }"
+)]
 pub struct RequestsTable {
     /// Open loop: so many requests are due each second, whatever became of those before.
     pub per_second: Option<f64>,

@@ -1,9 +1,14 @@
-//! The plain line, for output that goes to a file: what matters, in the same words each time.
+//! The plain lines, for output that goes to a file: what matters, in the same words each time.
 
 use std::fmt::Write as _;
 
 use super::words::{Errors, Micros};
 use crate::report::{Look, Second};
+
+/// A phase begins.
+pub(super) fn beginning(phase: &str, at_s: f64) -> String {
+    format!("{at_s:>4.0} s {phase:<6} begins")
+}
 
 /// What the last second says.
 pub(super) fn line(phase: &str, handsets: u64, look: Look<'_>, second: &Second) -> String {
