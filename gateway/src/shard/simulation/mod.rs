@@ -266,22 +266,12 @@ impl World {
         }
     }
 
-    /// What a worker says when a handset has opened a data channel.
+    /// What a worker says when a handset has opened a data channel: no shard wakes for it.
     pub(super) fn data_channel(&self, msisdn: Msisdn) {
-        let (place, opened) = self.opened(msisdn);
-        self.shared.shards.post(place, opened).expect("room");
-    }
-
-    /// As a worker says it: the shard reads it when it has another reason to wake.
-    pub(super) fn data_channel_untold(&self, msisdn: Msisdn) {
-        let (place, opened) = self.opened(msisdn);
-        self.shared.shards.leave(place, opened).expect("room");
-    }
-
-    fn opened(&self, msisdn: Msisdn) -> (Place, Letter) {
         let place = self.place(msisdn).expect("it is registered");
         let at = self.clock.moment();
-        (place, Letter::DataChannelOpened { place, at })
+        let opened = Letter::DataChannelOpened { place, at };
+        self.shared.shards.leave(place, opened).expect("room");
     }
 
     pub(super) fn refusal(&self, phone: usize) -> Option<&Refusal> {

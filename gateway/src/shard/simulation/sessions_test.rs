@@ -176,8 +176,7 @@ fn a_data_channel_that_is_told_late_counts_from_when_it_was_opened() {
     let phone = world.registered(number(1), 300);
     for opened_after_s in [1, 40, 120] {
         world.steps(opened_after_s * 4, 250);
-        // Nothing wakes the shard for it.
-        world.data_channel_untold(number(1));
+        world.data_channel(number(1));
         let opened = world.clock.now();
         world.phones[phone].machine.on_data_channel(opened);
         let keepalives =
