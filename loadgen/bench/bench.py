@@ -22,7 +22,7 @@ PARTS = {
     "crash": (crash.measure, "3 min"),
     "hold": (hold.measure, "5 min"),
     "micro": (micro.measure, "3 min"),
-    "million": (million.measure, "20 min"),
+    "million": (million.measure, "22 min"),
     "two-million": (two_million.measure, "8 min"),
 }
 SCALED = ("million", "two-million")

@@ -49,9 +49,12 @@ def answers(url):
         return False
 
 
-def quiet():
-    """Waits until the kernel has taken apart what an earlier run left: a million sockets take it a while."""
-    wait_for("the end of an earlier run (fewer than 2,000 TCP sockets on this machine)", lambda: readings.tcp_sockets() < 2000, 300, 0.5)
+def quiet(at_rest=False):
+    """Waits until the kernel has taken apart what an earlier run left: a million sockets take it a while. `at_rest`: until
+    TIME_WAIT is over, too, which keeps a port's bookkeeping alive, and would hide it from who looks at what is added."""
+    kinds = ("alloc", "tw") if at_rest else ("alloc",)
+    gone = lambda: all(readings.tcp_sockets(kind) < 2000 for kind in kinds)
+    wait_for(f"the end of an earlier run (fewer than 2,000 TCP sockets on this machine, {' and '.join(kinds)} in /proc/net/sockstat)", gone, 300, 0.5)
 
 
 class Bench(contextlib.ExitStack):

@@ -46,12 +46,12 @@ def meminfo(key):
     raise KeyError(key)
 
 
-def tcp_sockets():
-    """TCP sockets that the kernel holds, those included that nobody owns any more (TIME_WAIT apart)."""
+def tcp_sockets(kind="alloc"):
+    """TCP sockets that the kernel holds, those included that nobody owns any more; those in TIME_WAIT are of kind `tw`."""
     for line in pathlib.Path("/proc/net/sockstat").read_text().splitlines():
         if line.startswith("TCP:"):
             words = line.split()
-            return int(words[words.index("alloc") + 1])
+            return int(words[words.index(kind) + 1])
     return 0
 
 

@@ -32,7 +32,7 @@ def measure(handsets=HANDSETS):
     text = [
         "| what | figure |", "|---|---|",
         f"| sessions held for {HOLD_S} s | {hold['open_at_end']:,} in {shards} shards; refused: {tally(report['registrations']['not_registered'])}; lost: {tally(report['sessions']['lost'])} |",
-        f"| registrations/s; the slowest ten seconds | {ramp['registrations_per_s']:,.0f}; {ramp['registrations_per_s_slowest_10s'] or 0:,.0f} |",
+        f"| registrations/s; the slowest ten seconds | {ramp['registrations_per_s']:,.0f}; {ramp['registrations_per_s_slowest_10s'] or ramp['registrations_per_s']:,.0f} |",
         f"| gateway CPU a registration | {report['gateway']['cpu_us_per_registration']:.1f} µs |",
         f"| gateway RSS | {mb(rss)}, {rss / handsets:.0f} bytes a session |",
         f"| loadgen RSS | {mb(hold['loadgen_rss_bytes'])} |",
