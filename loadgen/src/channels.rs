@@ -12,10 +12,8 @@ use crate::answer::Answer;
 use crate::books::errno_name;
 use crate::fleet::{Conn, Fleet};
 use crate::http::{BadRequest, Progress, Request, RequestReader};
-use crate::pipe::{Pipe, Sent};
+use crate::pipe::{EAGAIN, ECONNRESET, Pipe, Sent};
 
-const EAGAIN: i32 = 11;
-const ECONNRESET: i32 = 104;
 /// Requests that may wait for a slot of the ring, and for how long (the gateway's default wake timeout).
 const WANTED_MAX: usize = 16_384;
 const WANTED_LIMIT: Millis = Millis(10_000);

@@ -15,7 +15,7 @@
 //! | [`metrics`] | what Prometheus sees while it runs |
 //! | [`compare`] | two reports side by side |
 //! | [`thresholds`] | what a run must reach |
-//! | [`address`], [`tokens`], [`roster`], [`http`], [`filling`], [`books`], [`machine`], `pipe` | what those use |
+//! | [`address`], [`tokens`], [`roster`], [`http`], [`filling`], [`books`], [`machine`], `ring_thread`, `pipe` | what those use |
 #![forbid(unsafe_code)]
 
 pub mod address;
@@ -35,6 +35,7 @@ pub mod metrics;
 pub mod orders;
 mod pipe;
 pub mod report;
+mod ring_thread;
 pub mod rogue;
 pub mod roster;
 pub mod run;

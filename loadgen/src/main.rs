@@ -42,6 +42,12 @@ fn run_as(arguments: RunArgs) -> ExitCode {
         Ok(plan) => plan,
         Err(error) => return fail(USAGE, &error.to_string()),
     };
+    if files.report.is_some() && files.report == files.page {
+        return fail(
+            USAGE,
+            "--report and --html name the same file: each needs one of its own",
+        );
+    }
     // A report that can't be written should not be found out after hours.
     for (flag, file) in [("--report", &files.report), ("--html", &files.page)] {
         if let Some(file) = file
@@ -114,13 +120,17 @@ fn tell(report: &Report, files: &Files) -> ExitCode {
         files.report.as_ref().map(json),
         files.page.as_ref().map(html),
     ];
+    let mut is_written = true;
     for (file, text) in written.iter().flatten() {
         if let Err(error) = std::fs::write(file, text) {
-            let why = format!("cannot write {}: {error}", file.display());
-            return fail(NOT_WELL, &why);
+            fail(
+                NOT_WELL,
+                &format!("cannot write {}: {error}", file.display()),
+            );
+            is_written = false;
         }
     }
-    if report.ok && (is_told || files.report.is_some() || files.page.is_some()) {
+    if report.ok && is_written && (is_told || files.report.is_some() || files.page.is_some()) {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(NOT_WELL)

@@ -7,7 +7,9 @@ use everline_uring::{Errno, SocketKey, Sockets};
 use crate::filling::Filling;
 
 /// The kernel has nothing to give, or no room to take.
-const EAGAIN: i32 = 11;
+pub(crate) const EAGAIN: i32 = 11;
+/// The peer has ended the connection at once.
+pub(crate) const ECONNRESET: i32 = 104;
 
 /// See the module.
 #[derive(Debug)]

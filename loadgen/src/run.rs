@@ -15,7 +15,7 @@ use hdrhistogram::Histogram;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
-use self::crews::{Common, Crews, HireError, Layout};
+use self::crews::{Common, Crews, Layout};
 use crate::books::{CallerBooks, FleetBooks, histogram};
 use crate::caller::{CallPlan, Callers};
 use crate::fleet::{FleetEnd, FleetPlan};
@@ -24,6 +24,7 @@ use crate::metrics::Metrics;
 use crate::metrics::port::{MetricsAddress, serve};
 use crate::orders::Order;
 use crate::report::{Border, Look, Material, PhaseMaterial, Report, Second, Seconds};
+use crate::ring_thread::NoRingThread;
 use crate::rogue::{RogueBooks, RoguePlan, Rogues};
 use crate::roster::Roster;
 use crate::scenario::{Course, FINISH, PhasePlan};
@@ -83,11 +84,11 @@ pub enum RunError {
     Start(#[from] io::Error),
 }
 
-impl From<HireError> for RunError {
-    fn from(error: HireError) -> Self {
+impl From<NoRingThread> for RunError {
+    fn from(error: NoRingThread) -> Self {
         match error {
-            HireError::Ring(error) => Self::Ring(error),
-            HireError::Thread(error) => Self::Start(error),
+            NoRingThread::Ring(error) => Self::Ring(error),
+            NoRingThread::Thread(error) => Self::Start(error),
         }
     }
 }

@@ -11,11 +11,9 @@ use everline_uring::{Errno, Lease, Sockets};
 use crate::books::errno_name;
 use crate::fleet::{AwayBy, Conn, Fleet};
 use crate::orders::{Leave, Return};
-use crate::pipe::{Pipe, Sent};
+use crate::pipe::{EAGAIN, ECONNRESET, Pipe, Sent};
 
 const NONE: u32 = u32::MAX;
-const EAGAIN: i32 = 11;
-const ECONNRESET: i32 = 104;
 /// How soon a handset tries again that found no free slot in its ring.
 const NO_SLOT_RETRY: Millis = Millis(250);
 

@@ -81,3 +81,29 @@ fn what_cannot_be_read_or_written_is_told_before_anything_is_loaded() {
         "{told}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_full_fails_the_run_but_not_what_fits_elsewhere() {
+    let gateway = Gateway::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("page.html");
+    let page = page.to_str().unwrap();
+    let run = Command::new(env!("CARGO_BIN_EXE_loadgen"))
+        .arg("run")
+        .args(gateway.flags())
+        .args(["--token", "none", "--handsets", "5", "--hold", "0s"])
+        .args(["--report", "/dev/full", "--html", page])
+        .output();
+    let output = run.unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("cannot write /dev/full: "), "{told}");
+    assert!(text(Path::new(page)).contains("All well"));
+    let twice = loadgen(&["run", "--report", page, "--html", page]);
+    let told = String::from_utf8_lossy(&twice.stderr);
+    assert_eq!(twice.status.code(), Some(2), "{told}");
+    assert!(
+        told.contains("--report and --html name the same file"),
+        "{told}"
+    );
+}

@@ -131,11 +131,22 @@ fn requests(course: &Course<'_>) -> Vec<Line> {
 }
 
 fn latencies(course: &Course<'_>) -> Vec<Line> {
-    vec![
-        count(course, "p50", "c3", |row| row.p50_us),
-        count(course, "p99", "c1", |row| row.p99_us),
-        count(course, "p99.9", "c5", |row| row.p99_9_us),
-    ]
+    type Percentile = (&'static str, &'static str, fn(&Second) -> u64);
+    let percentiles: [Percentile; 3] = [
+        ("p50", "c3", |row| row.p50_us),
+        ("p99", "c1", |row| row.p99_us),
+        ("p99.9", "c5", |row| row.p99_9_us),
+    ];
+    // Where nothing was answered nothing was measured: that is a gap, not a latency of 0.
+    let measured = |row: &Second, value: fn(&Second) -> u64| {
+        Some(value(row))
+            .filter(|micros| *micros > 0)
+            .map(|micros| micros as f64)
+    };
+    percentiles
+        .into_iter()
+        .map(|(name, colour, value)| line(name, colour, course.of(|row| measured(row, value))))
+        .collect()
 }
 
 fn errors(course: &Course<'_>) -> Vec<Line> {

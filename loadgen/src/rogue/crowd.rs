@@ -17,7 +17,7 @@ use super::books::{KindBooks, RogueBooks};
 use super::kind::RogueKind;
 use super::{ROGUE_SOURCES, RoguePlan};
 use crate::books::errno_name;
-use crate::pipe::{Pipe, Sent};
+use crate::pipe::{EAGAIN, Pipe, Sent};
 use crate::roster::Roster;
 use crate::tokens::Mint;
 
@@ -30,7 +30,6 @@ const NO_SLOT_RETRY: Millis = Millis(50);
 /// What every rogue asks for; a gateway raises it to its least.
 const TIMEOUT_S: u32 = 1;
 const STOP_LIMIT_US: u64 = 5_000_000;
-const EAGAIN: i32 = 11;
 
 /// See the module.
 pub struct Crowd<S: Sockets> {

@@ -24,7 +24,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use everline_protocol::{BadMsisdn, Millis, Msisdn};
-use everline_uring::{Ring, RingConfig, RingError, Sockets as _, Wake as _, Waker};
+use everline_uring::{Ring, RingConfig, Wake as _, Waker};
 use tokio::runtime::Handle;
 
 pub use act::Limits;
@@ -33,6 +33,7 @@ pub use kind::RogueKind;
 
 use crate::address::{Sources, Targets};
 use crate::caller::{CallPlan, Callers};
+use crate::ring_thread::{self, NoRingThread};
 use crate::roster::Roster;
 use crate::tokens::Mint;
 use crowd::{Crowd, SLOTS_PER_ROGUE};
@@ -79,12 +80,9 @@ pub struct RoguePlan {
 /// Rogues that could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum RogueError {
-    /// No ring.
-    #[error("no io_uring, and handsets cannot be held without it: {0}")]
-    Ring(#[from] RingError),
-    /// No thread.
-    #[error("cannot start the thread of the rogues: {0}")]
-    Thread(#[from] io::Error),
+    /// No thread, or no ring.
+    #[error("the rogues of a phase stayed away: {0}")]
+    Thread(#[from] NoRingThread),
     /// The numbers run out.
     #[error(
         "the numbers of the rogues, which follow those of the handsets, go beyond the last MSISDN"
@@ -204,45 +202,26 @@ impl Drop for Rogues {
     }
 }
 
-/// Starts the thread; the ring is made there, since no other thread may use it.
 fn hire(
     plan: RoguePlan,
     mint: Arc<Mint>,
     roster: Arc<Roster>,
     desk: Arc<Desk>,
-) -> Result<(Waker, JoinHandle<io::Result<()>>), RogueError> {
-    let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
-    let thread = std::thread::Builder::new()
-        .name("rogues".into())
-        .spawn(move || {
-            let config = RingConfig {
-                slots: roster.handsets() * SLOTS_PER_ROGUE + SPARE_SLOTS,
-                buffers: BUFFERS,
-                buffer_bytes: BUFFER_BYTES,
-                entries: ENTRIES,
-                listener: None,
-            };
-            let ring = match Ring::new(config) {
-                Ok(ring) => ring,
-                Err(error) => {
-                    // The receiver waits for exactly one word, and this is it.
-                    let _ = ready.send(Err(error));
-                    return Ok(());
-                }
-            };
-            let _ = ready.send(Ok(ring.waker()));
-            let unix_s = SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |since| since.as_secs());
-            run(
-                Crowd::new(ring, Arc::new(plan), mint, roster, unix_s, rand::random()),
-                &desk,
-            )
-        })?;
-    let waker = is_ready
-        .recv()
-        .map_err(|_gone| io::Error::other("it did not start"))??;
-    Ok((waker, thread))
+) -> Result<(Waker, JoinHandle<io::Result<()>>), NoRingThread> {
+    let config = RingConfig {
+        slots: roster.handsets() * SLOTS_PER_ROGUE + SPARE_SLOTS,
+        buffers: BUFFERS,
+        buffer_bytes: BUFFER_BYTES,
+        entries: ENTRIES,
+        listener: None,
+    };
+    ring_thread::start("rogues".into(), config, move |ring| {
+        let unix_s = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
+        let (plan, seed) = (Arc::new(plan), rand::random());
+        run(Crowd::new(ring, plan, mint, roster, unix_s, seed), &desk)
+    })
 }
 
 /// Runs the crowd until it is told to stop. Fails only if the ring does.

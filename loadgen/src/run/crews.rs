@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use everline_uring::{Ring, RingConfig, RingError, Sockets as _, Wake as _, Waker};
+use everline_uring::{RingConfig, Wake as _, Waker};
 
 use crate::books::FleetBooks;
 use crate::fleet::{Fleet, FleetEnd, FleetPlan, Share};
 use crate::orders::{Desk, Order, Ramp};
+use crate::ring_thread::{self, NoRingThread};
 use crate::roster::Roster;
 use crate::scenario::proportion;
 use crate::tokens::Mint;
@@ -46,15 +47,6 @@ pub(super) struct Layout {
     pub(super) connecting: u32,
 }
 
-/// A fleet without a ring.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum HireError {
-    #[error(transparent)]
-    Ring(#[from] RingError),
-    #[error(transparent)]
-    Thread(#[from] io::Error),
-}
-
 /// All fleets of the process.
 pub(super) struct Crews {
     handsets: u32,
@@ -71,7 +63,7 @@ struct Crew {
 
 impl Crews {
     /// Starts the threads; nobody connects before the first order.
-    pub(super) fn hire(layout: Layout, common: &Common) -> Result<Self, HireError> {
+    pub(super) fn hire(layout: Layout, common: &Common) -> Result<Self, NoRingThread> {
         let crews = layout
             .shares()
             .into_iter()
@@ -143,43 +135,28 @@ impl Crews {
 }
 
 impl Crew {
-    /// The ring is made on the thread, since no other may use it.
-    fn hire(share: Share, slots: u32, common: Common) -> Result<Self, HireError> {
+    fn hire(share: Share, slots: u32, common: Common) -> Result<Self, NoRingThread> {
         let desk = Arc::new(Desk::default());
-        let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
         let theirs = desk.clone();
-        let thread = std::thread::Builder::new()
-            .name(format!("fleet-{}", share.fleet))
-            .spawn(move || {
-                let config = RingConfig {
-                    slots,
-                    buffers: BUFFERS,
-                    buffer_bytes: BUFFER_BYTES,
-                    entries: ENTRIES,
-                    listener: None,
-                };
-                let ring = match Ring::new(config) {
-                    Ok(ring) => ring,
-                    Err(error) => {
-                        // The receiver waits for exactly one word, and this is it.
-                        let _ = ready.send(Err(error));
-                        return Err(io::Error::other("no ring"));
-                    }
-                };
-                let _ = ready.send(Ok(ring.waker()));
-                let Common {
-                    plan,
-                    mint,
-                    roster,
-                    epoch,
-                    epoch_unix_s,
-                } = common;
-                let seed = rand::random();
-                Fleet::new(ring, plan, share, mint, roster, epoch_unix_s, seed).run(epoch, &theirs)
-            })?;
-        let waker = is_ready
-            .recv()
-            .map_err(|_gone| io::Error::other("a fleet's thread did not start"))??;
+        let config = RingConfig {
+            slots,
+            buffers: BUFFERS,
+            buffer_bytes: BUFFER_BYTES,
+            entries: ENTRIES,
+            listener: None,
+        };
+        let name = format!("fleet-{}", share.fleet);
+        let (waker, thread) = ring_thread::start(name, config, move |ring| {
+            let Common {
+                plan,
+                mint,
+                roster,
+                epoch,
+                epoch_unix_s,
+            } = common;
+            let seed = rand::random();
+            Fleet::new(ring, plan, share, mint, roster, epoch_unix_s, seed).run(epoch, &theirs)
+        })?;
         Ok(Self {
             share,
             desk,

@@ -7,6 +7,7 @@ use super::phase::{Course, PhaseTable};
 use super::plan::ScenarioPlan;
 use super::{RequestsTable, Scenario, Size};
 use crate::orders::Return;
+use crate::report::shown::grouped;
 
 /// A scenario that was checked, and its plan, in words.
 #[derive(Debug, Clone, Copy)]
@@ -24,13 +25,17 @@ impl fmt::Display for Described<'_> {
         writeln!(
             f,
             "{} handsets, timeout {} s, linger {} s, answers of {} bytes",
-            Count(fleet.handsets),
+            grouped(fleet.handsets.into()),
             fleet.timeout_s,
             fleet.linger_s,
             fleet.answer_bytes
         )?;
         if plan.handsets != fleet.handsets {
-            writeln!(f, "of which this process has {}", Count(plan.handsets))?;
+            writeln!(
+                f,
+                "of which this process has {}",
+                grouped(plan.handsets.into())
+            )?;
         }
         for (number, (phase, table)) in plan.phases.iter().zip(&scenario.phases).enumerate() {
             write!(f, "{:>3}. {}: ", number + 1, phase.name)?;
@@ -52,7 +57,11 @@ fn describe_course(f: &mut fmt::Formatter<'_>, course: &Course) -> fmt::Result {
             per_second,
             limit,
         } => {
-            write!(f, "until {} handsets have registered, ", Count(*handsets))?;
+            write!(
+                f,
+                "until {} handsets have registered, ",
+                grouped((*handsets).into())
+            )?;
             match per_second {
                 Some(rate) => write!(f, "{rate} each second")?,
                 None => f.write_str("as fast as it goes")?,
@@ -84,7 +93,11 @@ fn describe_beside(f: &mut fmt::Formatter<'_>, phase: &PhaseTable) -> fmt::Resul
         write!(f, "; {percent} % leave each minute and stay away {gone} s")?;
     }
     if let Some(misbehaviour) = &phase.misbehaviour {
-        write!(f, "; {} rogues misbehave", Count(misbehaviour.rogues))?;
+        write!(
+            f,
+            "; {} rogues misbehave",
+            grouped(misbehaviour.rogues.into())
+        )?;
     }
     Ok(())
 }
@@ -92,7 +105,11 @@ fn describe_beside(f: &mut fmt::Formatter<'_>, phase: &PhaseTable) -> fmt::Resul
 fn describe_requests(f: &mut fmt::Formatter<'_>, requests: &RequestsTable) -> fmt::Result {
     match (requests.per_second, requests.concurrency) {
         (Some(rate), _) => write!(f, "{rate} requests each second")?,
-        (None, callers) => write!(f, "requests of {} callers", Count(callers.unwrap_or(0)))?,
+        (None, callers) => write!(
+            f,
+            "requests of {} callers",
+            grouped(callers.unwrap_or(0).into())
+        )?,
     }
     match requests.targets.as_str() {
         "uniform" => f.write_str(" to any handset")?,
@@ -140,22 +157,6 @@ impl fmt::Display for Length {
     }
 }
 
-/// A number with its thousands apart.
-struct Count(u32);
-
-impl fmt::Display for Count {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = self.0.to_string();
-        for (place, digit) in digits.chars().enumerate() {
-            if place > 0 && (digits.len() - place).is_multiple_of(3) {
-                f.write_str(",")?;
-            }
-            write!(f, "{digit}")?;
-        }
-        Ok(())
-    }
-}
-
 struct Bytes(Size);
 
 impl fmt::Display for Bytes {
@@ -192,9 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_and_spans_are_told_as_people_read_them() {
-        assert_eq!(Count(1_000_000).to_string(), "1,000,000");
-        assert_eq!(Count(20).to_string(), "20");
+    fn spans_are_told_as_people_read_them() {
         for (seconds, text) in [
             (0.0, "0 s"),
             (0.5, "0.5 s"),

@@ -10,7 +10,7 @@ use everline_protocol::Msisdn;
 use super::fleet::FleetSetting;
 use super::misbehaviour::RogueSetting;
 use super::part::Part;
-use super::phase::{Course, PhaseTable, check_name};
+use super::phase::{Course, FINISH, PhaseTable, check_name};
 use super::problems::{Problem, Problems, Wrong};
 use super::requests::CallSetting;
 use super::{MisbehaviourTable, RequestsTable, Scenario};
@@ -249,9 +249,13 @@ impl Scenario {
                 Ok(threshold) => {
                     let unknown = threshold
                         .phase()
+                        .filter(|name| *name != FINISH)
                         .filter(|name| !self.phases.iter().any(|phase| phase.name == **name));
                     if let Some(name) = unknown {
-                        wrongs.push(Wrong::new(key, format!("there is no phase {name:?}")));
+                        let names = self.phases.iter().map(|phase| format!("{:?}", phase.name));
+                        let names: Vec<_> = names.chain([format!("{FINISH:?}")]).collect();
+                        let why = format!("there is no phase {name:?}, only {}", names.join(", "));
+                        wrongs.push(Wrong::new(key, why));
                     }
                     thresholds.push(threshold);
                 }

@@ -5,7 +5,8 @@ use console::{measure_text_width, pad_str, truncate_str};
 
 use super::course::{Course, Phase, State};
 use super::terminal::{Size, Style};
-use super::words::{Errors, Micros, clock, count, megabytes};
+use super::words::{Errors, Micros, clock, megabytes};
+use crate::report::shown::grouped;
 use crate::report::{Look, Second};
 
 /// More phases than these are not shown at one time.
@@ -49,20 +50,20 @@ impl Picture<'_> {
         let (second, fleet) = (self.second, self.look.fleet);
         let mut handsets = vec![format!(
             "{} open of {}",
-            count(second.open),
-            count(self.handsets)
+            grouped(second.open),
+            grouped(self.handsets)
         )];
         for (number, what) in [
             (fleet.connecting, "connecting"),
             (fleet.away.storm + fleet.away.churn, "away"),
         ] {
             if number > 0 {
-                handsets.push(format!("{} {what}", count(number)));
+                handsets.push(format!("{} {what}", grouped(number)));
             }
         }
         let signaling = vec![
-            format!("{} registrations/s", count(second.registered)),
-            format!("{} keep-alives/s", count(second.keep_alives)),
+            format!("{} registrations/s", grouped(second.registered)),
+            format!("{} keep-alives/s", grouped(second.keep_alives)),
         ];
         let mut rows = vec![("handsets", handsets), ("signaling", signaling)];
         if self.look.calls.is_some() {
@@ -76,8 +77,8 @@ impl Picture<'_> {
     fn requests(&self) -> Vec<String> {
         let second = self.second;
         let mut items = vec![
-            format!("{}/s", count(second.good + second.bad)),
-            format!("{} in flight", count(second.in_flight)),
+            format!("{}/s", grouped(second.good + second.bad)),
+            format!("{} in flight", grouped(second.in_flight)),
         ];
         if second.good > 0 {
             items.push(format!("p50 {}", Micros(second.p50_us)));
@@ -92,12 +93,12 @@ impl Picture<'_> {
         if errors.all == 0 {
             return vec!["none".into()];
         }
-        let mut items = vec![style.bad(&count(errors.all))];
+        let mut items = vec![style.bad(&grouped(errors.all))];
         items.extend(
             errors
                 .kinds
                 .iter()
-                .map(|(kind, times)| format!("{kind} {}", count(*times))),
+                .map(|(kind, times)| format!("{kind} {}", grouped(*times))),
         );
         items
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::books::{CallerBooks, FleetBooks};
+use crate::report::shown::grouped;
 
 /// So many kinds of errors are named; the others are in the sum.
 const KINDS_NAMED: usize = 3;
@@ -26,19 +27,6 @@ impl fmt::Display for Micros {
     }
 }
 
-/// `1,234,567`
-pub(super) fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 /// `0:34`, `12:05`, `1:02:05`
 pub(super) fn clock(seconds: f64) -> String {
     let seconds = seconds.max(0.0) as u64;
@@ -52,7 +40,7 @@ pub(super) fn clock(seconds: f64) -> String {
 
 /// `281 MB`
 pub(super) fn megabytes(bytes: u64) -> String {
-    format!("{} MB", count((bytes + 500_000) / 1_000_000))
+    format!("{} MB", grouped((bytes + 500_000) / 1_000_000))
 }
 
 /// Everything that did not go well so far: the sum, and the most frequent kinds.
@@ -116,10 +104,6 @@ mod tests {
 
     #[test]
     fn numbers_are_read_at_a_glance() {
-        assert_eq!(
-            [0, 999, 1_000, 1_234_567].map(count),
-            ["0", "999", "1,000", "1,234,567"]
-        );
         assert_eq!(
             [0.4, 34.9, 725.0, 3_725.0].map(clock),
             ["0:00", "0:34", "12:05", "1:02:05"]
