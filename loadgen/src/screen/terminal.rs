@@ -145,6 +145,8 @@ pub(super) struct Terminal<S> {
     style: Style,
     /// Widths of the lines that stand there now, above the cursor.
     standing: Vec<usize>,
+    /// There was a picture at some time.
+    has_drawn: bool,
 }
 
 impl Terminal<Console> {
@@ -164,6 +166,7 @@ impl<S: Surface> Terminal<S> {
             surface,
             style,
             standing: Vec::new(),
+            has_drawn: false,
         }
     }
 
@@ -181,6 +184,7 @@ impl<S: Surface> Terminal<S> {
             .iter()
             .map(|line| console::measure_text_width(line))
             .collect();
+        self.has_drawn = true;
         self.put(&text);
     }
 
@@ -194,7 +198,7 @@ impl<S: Surface> Terminal<S> {
 
     /// Draws for the last time. What was never drawn is not drawn now either.
     pub(super) fn end(&mut self, lines: impl FnOnce(Size, Style) -> Vec<String>) {
-        if !self.standing.is_empty() {
+        if self.has_drawn {
             self.draw(lines);
             self.standing.clear();
         }
@@ -321,6 +325,13 @@ mod tests {
             ["$ loadgen run", "over", "$", "", "", ""]
         );
         assert!(!terminal.surface.0.screen().hide_cursor());
+        terminal.say("a note");
+        terminal.end(lines(&["over"]));
+        assert_eq!(
+            terminal.surface.rows()[1..5],
+            ["over", "a note", "over", ""],
+            "under the last sentence too"
+        );
     }
 
     #[test]
