@@ -23,6 +23,7 @@ use crate::pending::Pending;
 use crate::registration::{Admission, KeySetError, Verifier};
 use crate::shard;
 use crate::shard::mailbox::Shards;
+use crate::shard::turns::Turns;
 use crate::shared::{Phase, PhaseCell, Shared};
 use crate::store::{self, StoreHandle};
 
@@ -170,7 +171,7 @@ impl Gateway {
         let (prepared, mailboxes) = prepare_shards(&config, sizes, &signaling, &happened)?;
         drop(signaling);
         let (store, store_thread) = StoreHandle::start(store_options(&config))?;
-        let shared = Arc::new(shared(config, Shards::new(mailboxes), store));
+        let shared = Arc::new(shared(config, Shards::new(mailboxes), machine.cores, store));
         let drain = DrainRequest::default();
         let admin = Admin {
             shared: Arc::clone(&shared),
@@ -274,7 +275,7 @@ impl Drop for Gateway {
     }
 }
 
-fn shared(config: Config, shards: Shards, store: StoreHandle) -> Shared {
+fn shared(config: Config, shards: Shards, cores: usize, store: StoreHandle) -> Shared {
     let ingress = &config.ingress;
     let bounds = Bounds {
         requests_max: ingress.requests_max,
@@ -286,6 +287,7 @@ fn shared(config: Config, shards: Shards, store: StoreHandle) -> Shared {
         pending: Pending::default(),
         limits: Limits::new(bounds),
         admission: Admission::new(config.signaling.registrations_per_s_max),
+        turns: Turns::new(shards.len(), cores),
         shards,
         store,
         phase: PhaseCell::default(),

@@ -8,6 +8,7 @@ use crate::limits::Limits;
 use crate::pending::Pending;
 use crate::registration::Admission;
 use crate::shard::mailbox::Shards;
+use crate::shard::turns::Turns;
 use crate::store::StoreHandle;
 use crate::stream::Handover;
 
@@ -24,6 +25,8 @@ pub struct Shared {
     pub limits: Limits,
     /// How many registrations a second there may be, over all shards.
     pub admission: Admission,
+    /// Which shards accept handsets.
+    pub turns: Turns,
     /// The shards' mailboxes.
     pub shards: Shards,
     /// Where changes are noted for the time after a restart.

@@ -114,10 +114,14 @@ impl Mailbox {
     /// as threads post at the same moment.
     pub fn post(&self, letter: Letter) -> Result<(), MailboxFull> {
         let posted = self.put(letter);
+        self.wake();
+        posted
+    }
+
+    fn wake(&self) {
         if !self.0.woken.swap(true, Ordering::AcqRel) {
             (self.0.wake)();
         }
-        posted
     }
 
     /// Leaves a letter that can wait for the shard's next wake or timer; one in a mailbox that is half full cannot.
@@ -179,6 +183,13 @@ impl Shards {
             .iter()
             .filter(|mailbox| mailbox.post(letter()).is_ok())
             .count()
+    }
+
+    /// Wakes shard `number` to look at what has changed beside its letters.
+    pub fn wake(&self, number: u16) {
+        if let Some(mailbox) = self.0.get(usize::from(number)) {
+            mailbox.wake();
+        }
     }
 
     /// How many shards there are.

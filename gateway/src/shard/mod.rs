@@ -11,7 +11,7 @@
 //! | `sessions` | what a session's events mean: register, signal, keep alive, end |
 //! | `letters` | what the mailbox asks, draining and stopping |
 //! | `slots`, `outbox` | the tables: connections, bytes to be sent |
-//! | `counters`, [`clock`], `sizing` | what the operator sees, time, how many shards |
+//! | `counters`, [`clock`], `sizing`, [`turns`] | what the operator sees, time, how many shards, which of them accept |
 
 pub mod clock;
 mod connections;
@@ -22,6 +22,7 @@ mod outbox;
 mod sessions;
 mod sizing;
 mod slots;
+pub mod turns;
 
 #[cfg(test)]
 mod loopback_test;
@@ -51,7 +52,7 @@ pub use sizing::shard_count;
 use slots::Slots;
 
 /// Accepts that a shard keeps armed, if it has slots for them.
-const ACCEPTS_MAX: u32 = 16;
+const ACCEPTS_MAX: u32 = 64;
 /// After an accept failed for want of memory or descriptors, none is armed for this long.
 const ACCEPT_PAUSE: Millis = Millis(100);
 /// From one complaint about that in the log to the next, while it goes on failing.
@@ -133,6 +134,8 @@ pub(crate) struct Shard<S: Sockets, C: Clock> {
     /// The time of this turn.
     now: Millis,
     accepts_paused_until: Option<Millis>,
+    /// Another shard was told that it may accept, too.
+    was_full: bool,
     accepts_complained: Option<Millis>,
     /// The mailbox was not read to its end.
     letters_left: bool,
@@ -194,6 +197,7 @@ impl<S: Sockets, C: Clock> Shard<S, C> {
             counters: Counters::new(),
             now,
             accepts_paused_until: None,
+            was_full: false,
             accepts_complained: None,
             letters_left: false,
             again: Vec::new(),
@@ -277,8 +281,16 @@ impl<S: Sockets, C: Clock> Shard<S, C> {
             return;
         }
         self.accepts_paused_until = None;
+        if !self.shared.turns.is_up(self.number) {
+            return;
+        }
         while self.sockets.accepting() < ACCEPTS_MAX && self.sockets.free() > 0 {
             self.sockets.accept();
+        }
+        if self.sockets.free() == 0 && !std::mem::replace(&mut self.was_full, true) {
+            if let Some(next) = self.shared.turns.pass_on() {
+                self.shared.shards.wake(next);
+            }
         }
     }
 

@@ -26,6 +26,7 @@ use everline_gateway::limits::{Bounds, Limits};
 use everline_gateway::pending::Pending;
 use everline_gateway::registration::Admission;
 use everline_gateway::shard::mailbox::{Letter, Mailbox, Shards};
+use everline_gateway::shard::turns::Turns;
 use everline_gateway::shared::{Phase, PhaseCell, Shared};
 use everline_gateway::store::StoreHandle;
 use everline_gateway::worker::{self, WorkerSockets};
@@ -87,6 +88,7 @@ impl Gateway {
             pending: Pending::default(),
             limits: Limits::new(bounds),
             admission: Admission::new(0),
+            turns: Turns::new(1, 1),
             shards: Shards::new(vec![mailbox.clone()]),
             store,
             phase: PhaseCell::default(),

@@ -24,6 +24,7 @@ use everline_uring::{Faults, SimulatedConfig, SimulatedNet, SimulatedRing, Socke
 use super::clock::Clock;
 use super::mailbox::{Letter, Mailbox, MailboxFull, Shards};
 use super::slots::Stage;
+use super::turns::Turns;
 use super::{Random, Shard};
 use crate::config::Config;
 use crate::directory::{Directory, Place};
@@ -133,6 +134,7 @@ pub(super) fn shared(config: Config, mailboxes: Vec<Mailbox>) -> Arc<Shared> {
         directory: Directory::default(),
         pending: Pending::default(),
         limits: Limits::new(bounds),
+        turns: Turns::new(mailboxes.len(), 1),
         shards: Shards::new(mailboxes),
         store: StoreHandle::none(),
         phase: PhaseCell::default(),
