@@ -75,31 +75,22 @@ fn main() -> io::Result<()> {
     let listener = listen(args.port)?;
     let slots = table_slots_max()?.max(2 * SPARE_SLOTS);
     let rings = args.sessions.div_ceil(slots - SPARE_SLOTS);
-    let quota = args.sessions.div_ceil(rings);
-    let counts = Arc::new(Counts::default());
-    for number in 0..rings {
-        let (listener, counts) = (listener.try_clone()?, counts.clone());
-        // The last ring takes whoever is left, handsets that come back among them, as far as its table reaches.
-        let quota = if number + 1 == rings {
-            slots - SPARE_SLOTS
-        } else {
-            quota
-        };
-        std::thread::Builder::new()
-            .name(format!("ring-{number}"))
-            .stack_size(256 << 10)
-            .spawn(move || {
-                let ended = Ring::new(listener, quota, args.watch, counts).and_then(Ring::run);
-                eprintln!("floor: ring {number}: {:?}", ended.err());
-                std::process::exit(1);
-            })?;
-    }
+    let crew = Arc::new(Crew {
+        listener: listener.try_clone()?,
+        rings,
+        slots,
+        quota: args.sessions.div_ceil(rings),
+        watch: args.watch,
+        counts: Counts::default(),
+    });
+    crew.clone().start(0)?;
     println!(
         "floor: {} with {rings} rings of {slots} slots",
         listener.local_addr()?
     );
     io::stdout().flush()?;
     wait(&signals, Duration::from_secs(args.for_s.into()));
+    let counts = &crew.counts;
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     println!(
         "floor: accepted {}, registered {}, left {}, lost {}",
@@ -109,6 +100,46 @@ fn main() -> io::Result<()> {
         count(&counts.lost)
     );
     Ok(())
+}
+
+/// What the rings have in common. They are filled one after the other: an accept that is cancelled because its table is
+/// full may have been told of connections that it then leaves in the listener's queue, and the ring that is started in
+/// its place finds them there. Of several that accept at once none would look.
+#[derive(Debug)]
+struct Crew {
+    listener: TcpListener,
+    rings: u32,
+    /// Of a table.
+    slots: u32,
+    /// Handsets of a ring.
+    quota: u32,
+    watch: Watch,
+    counts: Counts,
+}
+
+impl Crew {
+    /// Starts ring `number` on a thread of its own, and after it the next one, once it is full.
+    fn start(self: Arc<Self>, number: u32) -> io::Result<()> {
+        std::thread::Builder::new()
+            .name(format!("ring-{number}"))
+            .stack_size(256 << 10)
+            .spawn(move || {
+                let ended = Ring::new(self, number).and_then(Ring::run);
+                eprintln!("floor: ring {number}: {:?}", ended.err());
+                std::process::exit(1);
+            })
+            .map(drop)
+    }
+
+    /// How many handsets ring `number` takes: the last one whoever is left, those who come back among them, as far as
+    /// its table reaches.
+    fn quota(&self, number: u32) -> u32 {
+        if number + 1 == self.rings {
+            self.slots - SPARE_SLOTS
+        } else {
+            self.quota
+        }
+    }
 }
 
 /// One listener for all rings, with the longest queue that the kernel allows.

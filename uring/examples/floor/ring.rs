@@ -1,7 +1,6 @@
 //! One ring of the floor server: accepts, answers, holds, and nothing else. Its thread is in `run` for good.
 
 use std::io;
-use std::net::TcpListener;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,7 +9,7 @@ use io_uring::types::{Fd, Fixed};
 use io_uring::{CompletionQueue, IoUring, SubmissionQueue, Submitter, cqueue, opcode, squeue};
 
 use crate::buffers::{BUFFER_BYTES, BUFFER_GROUP, Buffers};
-use crate::{Counts, SPARE_SLOTS, Watch};
+use crate::{Crew, SPARE_SLOTS, Watch};
 
 /// What every handset is told. The longest timeout there is: nobody here will ask whether it is still there.
 static REGISTERED: &[u8] = b"CONNREGISTERED session=0000000000000001 timeout=86400\r\n";
@@ -41,6 +40,8 @@ enum Accepting {
     Yes,
     /// It was cancelled, and may still take connections until its last completion.
     Ending,
+    /// The next ring accepts.
+    Over,
 }
 
 /// What an operation was, in the upper half of its user data; the lower half is its slot.
@@ -77,46 +78,40 @@ pub(crate) struct Ring {
 
 /// Everything of a ring but the queues, so that one completion can be handled while the next ones wait.
 struct Hands {
-    listener: TcpListener,
+    crew: Arc<Crew>,
+    number: u32,
     buffers: Buffers,
     states: Vec<State>,
-    watch: Watch,
     held: u32,
     quota: u32,
     accepting: Accepting,
     failures: u64,
-    counts: Arc<Counts>,
     /// Operations to be submitted at the next turn.
     next: Vec<squeue::Entry>,
 }
 
 impl Ring {
-    pub(crate) fn new(
-        listener: TcpListener,
-        quota: u32,
-        watch: Watch,
-        counts: Arc<Counts>,
-    ) -> io::Result<Self> {
+    pub(crate) fn new(crew: Arc<Crew>, number: u32) -> io::Result<Self> {
         let uring: IoUring = IoUring::builder()
             .setup_cqsize(ENTRIES * 4)
             .setup_single_issuer()
             .setup_defer_taskrun()
             .build(ENTRIES)?;
+        let quota = crew.quota(number);
         let slots = quota + SPARE_SLOTS;
         uring.submitter().register_files_sparse(slots)?;
         let buffers = Buffers::register(&uring)?;
         let states = vec![State::Free; slots as usize];
         let (held, accepting, failures, next) = (0, Accepting::No, 0, Vec::new());
         let mut hands = Hands {
-            listener,
+            crew,
+            number,
             buffers,
             states,
-            watch,
             held,
             quota,
             accepting,
             failures,
-            counts,
             next,
         };
         hands.accept();
@@ -179,19 +174,19 @@ impl Hands {
     fn accept(&mut self) {
         self.accepting = Accepting::Yes;
         let accept =
-            opcode::AcceptMulti::new(Fd(self.listener.as_raw_fd())).allocate_file_index(true);
+            opcode::AcceptMulti::new(Fd(self.crew.listener.as_raw_fd())).allocate_file_index(true);
         self.next
             .push(accept.build().user_data(Kind::Accept.tag(0)));
     }
 
     fn accepted(&mut self, result: i32, more: bool) -> io::Result<()> {
         if let Ok(slot) = u32::try_from(result) {
-            self.counts.accepted.fetch_add(1, Ordering::Relaxed);
+            self.crew.counts.accepted.fetch_add(1, Ordering::Relaxed);
             self.held += 1;
             self.states[slot as usize] = State::AwaitsConnect;
             self.receive(slot, 0);
         } else if result == -libc::ENFILE {
-            self.counts.lost.fetch_add(1, Ordering::Relaxed);
+            self.crew.counts.lost.fetch_add(1, Ordering::Relaxed);
         } else if result != -libc::ECANCELED {
             self.failures += 1;
             if self.failures > FAILURES_MAX {
@@ -202,6 +197,9 @@ impl Hands {
             self.accepting = Accepting::Ending;
             let cancel = opcode::AsyncCancel::new(Kind::Accept.tag(0)).build();
             self.next.push(cancel.user_data(Kind::Other.tag(0)));
+        } else if !more && self.held >= self.quota && self.number + 1 < self.crew.rings {
+            self.accepting = Accepting::Over;
+            self.crew.clone().start(self.number + 1)?;
         } else if !more {
             self.accepting = Accepting::No;
             self.accept_if_room();
@@ -255,7 +253,7 @@ impl Hands {
     }
 
     fn register(&mut self, slot: u32) {
-        self.counts.registered.fetch_add(1, Ordering::Relaxed);
+        self.crew.counts.registered.fetch_add(1, Ordering::Relaxed);
         self.states[slot as usize] = State::AwaitsWaiting;
         let send = opcode::Send::new(Fixed(slot), REGISTERED.as_ptr(), REGISTERED.len() as u32)
             .flags(libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
@@ -267,7 +265,7 @@ impl Hands {
 
     fn hold(&mut self, slot: u32) {
         self.states[slot as usize] = State::Held;
-        if self.watch == Watch::Poll {
+        if self.crew.watch == Watch::Poll {
             let poll = opcode::PollAdd::new(Fixed(slot), POLL).multi(true).build();
             self.next.push(poll.user_data(Kind::Poll.tag(slot)));
         }
@@ -296,7 +294,7 @@ impl Hands {
     }
 
     fn closed(&mut self, slot: u32) {
-        self.counts.left.fetch_add(1, Ordering::Relaxed);
+        self.crew.counts.left.fetch_add(1, Ordering::Relaxed);
         self.states[slot as usize] = State::Free;
         self.held -= 1;
         self.accept_if_room();
