@@ -121,6 +121,7 @@ struct Usage(String);
 
 fn run(args: &ConfigArgs) -> anyhow::Result<()> {
     let machine = Machine::probe();
+    everline_uring::limit_malloc_arenas(machine.cores);
     let config = config_file::read(&args.config, &machine)?;
     log_to_stderr(&config)?;
     let gateway = Gateway::start_obeying_signals(config)?;

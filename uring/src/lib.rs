@@ -16,6 +16,7 @@
 )]
 
 mod address;
+mod arenas;
 mod buffers;
 mod dialling;
 mod ending;
@@ -34,6 +35,7 @@ pub use simulated::{
     Dialled, Faults, PeerId, SimulatedConfig, SimulatedNet, SimulatedRing, SimulatedWaker,
 };
 
+pub use arenas::limit_malloc_arenas;
 pub use ring::{Ring, RingConfig};
 pub use setup::{RingError, table_slots_max};
 pub use table::SLOT_BYTES;
