@@ -1,8 +1,8 @@
-"""A million handsets: registered, woken, scraped, held, and thrown off and back again, beside the least that it could cost.
+"""A million handsets: registered, woken and scraped, beside the least that it could cost.
 
 The floor server and the gateway are filled by the same loadgen with the same fleet, one after the other. What is per
-session or per registration is compared with the floor; the rest has bars of its own. The gateway is filled twice: for
-loadgen's shipped scenario `million`, whose page is kept, and for the hold and the crash of `storm`.
+session or per registration is compared with the floor; the rest has bars of its own. The gateway is filled by
+loadgen's shipped scenario `million`, whose page is kept. How it holds them, and how they come back, is in `storm`.
 """
 
 import re
@@ -10,7 +10,6 @@ import statistics
 
 import readings
 from lab import KEPT, ROOT, Bench, quiet
-from parts import storm
 from parts.population import Population, all_there, fits, phase, register, slab_table
 from parts.words import mb, ms, tally
 from results import Figure, Outcome
@@ -36,7 +35,6 @@ def measure(handsets=HANDSETS):
     memory(figures, text, handsets, floor_slab, found)
     good &= waking(figures, text, found)
     loadgens(figures, text, found.report)
-    good &= storm.measure(figures, text, handsets, full=handsets == HANDSETS)
     text += ["", f"loadgen's own page of the scenario `million`, and its report: `{found.page.relative_to(KEPT.parent)}`, `{found.json.relative_to(KEPT.parent)}`."]
     return Outcome(f"{handsets:,} handsets", text, good, figures)
 

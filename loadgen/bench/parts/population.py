@@ -9,6 +9,8 @@ from readings import GIB
 
 # A session of both ends on loopback, in the kernel, the gateway and loadgen together: to tell beforehand whether it fits.
 BYTES_A_SESSION = 9_600
+# Connections of others that were there before and may have ended meanwhile.
+OTHERS_GONE = 500
 # Below this the kernel would soon end a process of its choice; the run is ended before.
 LEFT_MIN = GIB
 
@@ -47,7 +49,7 @@ class Population:
 
         def held():
             self.look()
-            return self.process.poll() is not None or readings.tcp_sockets() - self.sockets_before >= 2 * self.handsets
+            return self.process.poll() is not None or readings.tcp_sockets() - self.sockets_before >= 2 * self.handsets - OTHERS_GONE
 
         wait_for(f"{self.handsets:,} connections", held, seconds, 0.2)
         return self.process.poll() is None

@@ -1,7 +1,7 @@
 """A million held for a round of keep-alives; then the gateway is killed with everybody on it and started again: until all
 are back, and what those who are back feel of it.
 
-A second run of loadgen, since every handset is lost in this one on purpose.
+A run of its own, since every handset is lost in it on purpose.
 """
 
 import dataclasses
@@ -9,12 +9,13 @@ import signal
 import time
 
 import readings
-from lab import KEPT, Bench, quiet
-from parts.population import Population, phase
+from lab import KEPT, Bench, quiet, wait_for
+from parts.population import Population, fits, phase
 from parts.words import ms, tally
-from results import Figure
+from results import Figure, Outcome
 from scrape import Sampler, quantile
 
+HANDSETS = 1_000_000
 REQUESTS_PER_S = 500
 USUAL_S = 30
 # As long as the run would last if not all came back; it is ended when they are.
@@ -34,9 +35,12 @@ class Storm:
     rss: float
 
 
-def measure(figures, text, handsets, full):
+def measure(handsets=HANDSETS):
+    if missing := fits(handsets):
+        raise SystemExit(f"bench: {missing}")
+    figures, text = {}, []
     # A smaller population would see no keep-alive in a time that somebody waits for.
-    timeout_s, hold_s = (300, 330) if full else (30, 45)
+    timeout_s, hold_s = (300, 330) if handsets == HANDSETS else (30, 45)
     quiet()
     with Bench() as bench:
         gateway = bench.gateway(sessions_max=handsets)
@@ -44,7 +48,7 @@ def measure(figures, text, handsets, full):
             handsets=handsets, timeout_s=timeout_s, hold_s=hold_s, usual_s=USUAL_S, per_second=REQUESTS_PER_S, crash_s=LIMIT_S,
         ))
         population = Population(bench, gateway, handsets, "--scenario", scenario, report=KEPT / "crash.json")
-        population.wait_until_held()
+        wait_for("all are registered", lambda: population.look() or gateway.metric("everline_sessions") >= handsets, 900)
         sampler = Sampler(gateway, every_s=5)
         # Five seconds into the last phase, so that the kill falls into it.
         population.wait_until(time.monotonic() + hold_s + USUAL_S + 5)
@@ -52,7 +56,8 @@ def measure(figures, text, handsets, full):
         storm = killed(bench, gateway, population, handsets)
         report, _ = population.report(300)
     there = holding(figures, text, handsets, timeout_s, report, sampler)
-    return storming(figures, text, storm, report) and there
+    good = storming(figures, text, storm, report) and there
+    return Outcome(f"{handsets:,} handsets held, thrown off and back again", text, good, figures)
 
 
 def holding(figures, text, handsets, timeout_s, report, sampler):
