@@ -287,10 +287,11 @@ impl<S: Sockets, C: Clock> Shard<S, C> {
         while self.sockets.accepting() < ACCEPTS_MAX && self.sockets.free() > 0 {
             self.sockets.accept();
         }
-        if self.sockets.free() == 0 && !std::mem::replace(&mut self.was_full, true) {
-            if let Some(next) = self.shared.turns.pass_on() {
-                self.shared.shards.wake(next);
-            }
+        if self.sockets.free() == 0
+            && !std::mem::replace(&mut self.was_full, true)
+            && let Some(next) = self.shared.turns.pass_on()
+        {
+            self.shared.shards.wake(next);
         }
     }
 
