@@ -3,11 +3,11 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`course`] | how far each phase has come, and how long it has to go |
-//! | [`picture`] | the lines of the picture, for a width and a height |
-//! | [`plain`] | the plain line |
-//! | [`terminal`] | puts lines in the place of those before |
-//! | [`words`] | numbers, spans and kinds of errors for people |
+//! | `course` | how far each phase has come, and how long it has to go |
+//! | `picture` | the lines of the picture, for a width and a height |
+//! | `plain` | the plain line |
+//! | `terminal` | puts lines in the place of those before |
+//! | `words` | numbers, spans and kinds of errors for people |
 
 use std::fmt;
 

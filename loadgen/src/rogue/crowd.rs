@@ -1,7 +1,7 @@
 //! The crowd: all rogues of a phase on one ring. It dials, times and closes their connections and keeps their books.
 //!
 //! [`Crowd`] is generic over its ring and takes the time as an argument, as the fleet does and for the same reason.
-//! What a rogue says and how it judges the answer stands in [`super::act`]; the thread is [`super::Rogues`]'s.
+//! What a rogue says and how it judges the answer stands in `act`; the thread is [`super::Rogues`]'s.
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,6 +1,6 @@
 //! The kinds of misbehaviour, and who of a number of rogues does which.
 //!
-//! What each kind does and must be met with stands in [`super::act`]; scenarios name kinds by [`RogueKind::name`].
+//! What each kind does and must be met with stands in `act`; scenarios name kinds by [`RogueKind::name`].
 
 use std::collections::BTreeMap;
 use std::fmt;
