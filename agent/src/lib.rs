@@ -9,6 +9,7 @@
 //! | [`pace`] | when and where it dials next |
 //! | [`connection`] | one signaling connection: REQUESTPENDING comes here |
 //! | [`data_channel`] | one data channel for each request |
+//! | [`device`] | what the hardware does, as one trait |
 //! | [`serve`] | who answers: [`serve::forward`] a local web server, [`serve::builtin`] the embedded one |
 //!
 //! Each stage knows only those below it. The manager and the web servers meet in [`serve::Serve`] alone (R9). Everything
@@ -18,6 +19,7 @@
 pub mod config;
 pub mod connection;
 pub mod data_channel;
+pub mod device;
 pub mod manager;
 pub mod pace;
 pub mod serve;

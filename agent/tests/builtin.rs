@@ -136,7 +136,7 @@ async fn r29_a_vcard_can_be_added() {
                "emails": [{"type": "work", "address": "z@example.com"}], "organization": "Ltd, Sales"})
     );
     for (body, told) in [
-        ("", "There is no card"),
+        ("", "holds no card"),
         ("BEGIN:VCARD\nFN:A\n", "line 1: this card has no END:VCARD"),
         (&card.repeat(2), "one card at a time"),
         ("BEGIN:VCARD\nTEL:1\nEND:VCARD\n", "name: is required"),

@@ -8,11 +8,17 @@
 //! | [`authentication`] | who is calling |
 //! | [`personal_data`] | the manager of lists and items, the same for every resource |
 //! | [`representation`], [`json`], [`xml`], [`vcard`] | which form is wanted or sent, and the forms |
-//! | [`store`], [`import`] | SQLite, and what is brought into it at start |
-//! | [`resource`], [`contacts`], [`problem`] | passive: descriptions and errors |
+//! | [`consent`] | the notifier: nothing is done without its permit |
+//! | [`store`], [`blobs`], [`import`] | SQLite, and what is brought into it at start |
+//! | [`events`] | who is told what happens |
+//! | [`handset`], [`resource`], [`contacts`], [`problem`] | passive: what the managers share, descriptions, errors |
 
 pub mod authentication;
+pub mod blobs;
+pub mod consent;
 pub mod contacts;
+pub mod events;
+pub mod handset;
 pub mod import;
 pub mod json;
 pub mod personal_data;

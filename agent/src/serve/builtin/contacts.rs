@@ -1,54 +1,62 @@
 //! The contacts of the handset (R18): their description, and how a vCard becomes one.
 
-use super::resource::{Entry, Field, FieldError, Item, LABEL_DEFAULT, Resource, Shape, Value};
-use super::vcard::{Card, Property};
+use super::resource::{
+    Action, Entry, Field, FieldError, Form, Item, LABEL_DEFAULT, Manager, Memory, Resource, Shape,
+    Value,
+};
+use super::store::Stored;
+use super::vcard::{self, Card, Property};
 
 /// R18. The phone's memory is the only store until a SIM card's is there (R31).
 pub static CONTACTS: Resource = Resource {
     name: "contacts",
     item: "contact",
-    stores: &["phone"],
+    manager: Manager::PersonalData,
+    actions: &[Action::List, Action::Get, Action::Add, Action::Delete],
+    memories: &[Memory {
+        name: "phone",
+        items_max: 50_000,
+        fits: None,
+    }],
     fields: &[
-        Field {
-            name: "name",
-            shape: Shape::Line { chars_max: 256 },
-            required: true,
-        },
-        Field {
-            name: "phones",
-            shape: Shape::Labelled {
+        Field::new("name", Shape::Line { chars_max: 256 })
+            .required()
+            .told(),
+        Field::new(
+            "phones",
+            Shape::Labelled {
                 element: "phone",
                 label: "type",
                 value: "number",
                 entries_max: 32,
                 chars_max: 64,
             },
-            required: false,
-        },
-        Field {
-            name: "emails",
-            shape: Shape::Labelled {
+        )
+        .told(),
+        Field::new(
+            "emails",
+            Shape::Labelled {
                 element: "email",
                 label: "type",
                 value: "address",
                 entries_max: 32,
                 chars_max: 254,
             },
-            required: false,
-        },
-        Field {
-            name: "organization",
-            shape: Shape::Line { chars_max: 256 },
-            required: false,
-        },
-        Field {
-            name: "note",
-            shape: Shape::Text { chars_max: 4_096 },
-            required: false,
-        },
+        )
+        .told(),
+        Field::new("organization", Shape::Line { chars_max: 256 }),
+        Field::new("note", Shape::Text { chars_max: 4_096 }),
     ],
-    items_max: 50_000,
-    from_vcard: Some(from_vcard),
+    forms: &[Form {
+        media_type: "text/vcard",
+        parameters: "; charset=utf-8",
+        also_read: &["text/x-vcard"],
+        read: Some(read_vcard),
+        write: write_vcard,
+        list: Some(("", "", "")),
+        kept: true,
+    }],
+    content: None,
 };
 
 const NAME: usize = 0;
@@ -60,8 +68,34 @@ const NOTE: usize = 4;
 /// Types of vCard that say what a number or an address is for; the first that a property has becomes its label.
 const LABELS: &[&str] = &["cell", "fax", "pager", "home", "work", "main", "car"];
 
+/// One card of vCard 2.1, 3.0 or 4.0.
+fn read_vcard(_: &Resource, body: &[u8]) -> Result<Item, FieldError> {
+    let refuse = |fault: String| FieldError::new("body", fault);
+    let mut cards = vcard::cards(body);
+    match (cards.next(), cards.next()) {
+        (Some(Ok(card)), None) => from_vcard(&card),
+        (Some(Err(error)), _) => Err(refuse(format!("can't be read: {error}"))),
+        (Some(Ok(_)), Some(_)) => Err(refuse("must be one card at a time".to_owned())),
+        (None, _) => Err(refuse("holds no card".to_owned())),
+    }
+}
+
+/// What was sent, word for word; of an item that came otherwise, what its fields say.
+fn write_vcard(_: &Resource, stored: &Stored, kept: Option<(&str, &[u8])>) -> Vec<u8> {
+    match kept {
+        Some((_, bytes)) => bytes.to_vec(),
+        None => {
+            let name = match stored.item.values().first() {
+                Some(Some(Value::Text(name))) => name.as_str(),
+                _ => "",
+            };
+            format!("BEGIN:VCARD\r\nVERSION:4.0\r\nFN:{name}\r\nEND:VCARD\r\n").into_bytes()
+        }
+    }
+}
+
 /// Of each field the first property that has something in it; what a contact has no field for is left out.
-fn from_vcard(card: &Card) -> Result<Item, FieldError> {
+pub fn from_vcard(card: &Card) -> Result<Item, FieldError> {
     let mut item = CONTACTS.blank();
     for property in &card.properties {
         match property.name.as_str() {

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use blake2::{Blake2s256, Digest};
 
+use super::contacts;
 use super::resource::Resource;
 use super::store::{Database, StoreError};
 use super::vcard;
@@ -21,9 +22,6 @@ const FAULTS_TOLD_MAX: usize = 20;
 
 /// Imports one file. Blocks: runs on the store's thread.
 pub fn file(database: &mut Database, resource: &Resource, path: &Path) -> Result<(), StoreError> {
-    let Some(from_vcard) = resource.from_vcard else {
-        return Ok(());
-    };
     let shown = path.display();
     let bytes = match read(path) {
         Ok(bytes) => bytes,
@@ -45,7 +43,7 @@ pub fn file(database: &mut Database, resource: &Resource, path: &Path) -> Result
     let mut broken = 0;
     for card in vcard::cards(&bytes) {
         let item = card.and_then(|card| {
-            from_vcard(&card).map_err(|error| vcard::CardError {
+            contacts::from_vcard(&card).map_err(|error| vcard::CardError {
                 line: card.line,
                 fault: error.to_string(),
             })
@@ -67,7 +65,6 @@ pub fn file(database: &mut Database, resource: &Resource, path: &Path) -> Result
                 file = %shown,
                 resource = resource.name,
                 cards = items.len(),
-                items_max = resource.items_max,
                 "there is no room for a file to import; nothing of it was added, and the handset goes on without it"
             );
             return Ok(());
@@ -101,6 +98,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::super::contacts::CONTACTS;
+    use super::super::resource::Memory;
     use super::super::store::Store;
     use super::*;
 
@@ -109,10 +107,16 @@ mod tests {
         static TINY: Resource = Resource {
             name: "tiny",
             item: "tiny",
-            stores: &["phone"],
+            memories: &[Memory {
+                name: "phone",
+                items_max: 1,
+                fits: None,
+            }],
             fields: CONTACTS.fields,
-            items_max: 1,
-            from_vcard: CONTACTS.from_vcard,
+            manager: CONTACTS.manager,
+            actions: CONTACTS.actions,
+            forms: CONTACTS.forms,
+            content: None,
         };
         static ALL: &[&Resource] = &[&TINY];
         let dir = tempfile::tempdir().unwrap();

@@ -24,6 +24,9 @@ pub fn content(resource: &Resource, item: &Item) -> String {
     String::from_utf8(bytes(&Fields { resource, item })).unwrap_or_default()
 }
 
+/// Why a field that the handset gives is refused.
+pub const GIVEN: &str = "is given by the handset, and can't be sent";
+
 /// Reads an item, not yet checked against lengths and requirements.
 pub fn decode(resource: &Resource, body: &[u8]) -> Result<Item, FieldError> {
     let fault = |fault: String| FieldError::new("body", fault);
@@ -37,13 +40,21 @@ pub fn decode(resource: &Resource, body: &[u8]) -> Result<Item, FieldError> {
         let Some((position, field)) = resource.field(&key) else {
             return Err(unknown(&key, resource.fields.iter().map(|f| f.name)));
         };
+        if json.is_null() {
+            continue;
+        }
+        if field.given {
+            return Err(FieldError::new(key, GIVEN));
+        }
+        let fault = |fault: &str| Err(FieldError::new(key.clone(), fault));
         match (&field.shape, json) {
-            (_, Json::Null) => {}
-            (Shape::Line { .. } | Shape::Text { .. }, Json::String(text)) => {
-                item.set(position, Value::Text(text));
-            }
-            (Shape::Line { .. } | Shape::Text { .. }, _) => {
-                return Err(FieldError::new(key, "must be text"));
+            (Shape::Lines { .. }, Json::Array(lines)) => {
+                for (at, json) in lines.into_iter().enumerate() {
+                    let Json::String(line) = json else {
+                        return Err(FieldError::new(format!("{key}[{at}]"), "must be text"));
+                    };
+                    item.push_line(position, line);
+                }
             }
             (Shape::Labelled { label, value, .. }, Json::Array(entries)) => {
                 for (at, json) in entries.into_iter().enumerate() {
@@ -51,7 +62,15 @@ pub fn decode(resource: &Resource, body: &[u8]) -> Result<Item, FieldError> {
                     item.push(position, entry(json, &place, label, value)?);
                 }
             }
-            (Shape::Labelled { .. }, _) => return Err(FieldError::new(key, "must be a list")),
+            (Shape::Lines { .. } | Shape::Labelled { .. }, _) => return fault("must be a list"),
+            (Shape::Number(..), json) => match json.as_i64() {
+                Some(number) => drop(item.set(position, Value::Number(number))),
+                None => return fault("must be a whole number"),
+            },
+            (Shape::Flag, Json::Bool(flag)) => drop(item.set(position, Value::Flag(flag))),
+            (Shape::Flag, _) => return fault("must be true or false"),
+            (_, Json::String(text)) => drop(item.set(position, Value::Text(text))),
+            (_, _) => return fault("must be text"),
         }
     }
     Ok(item)
@@ -158,6 +177,15 @@ fn fields<M: SerializeMap>(map: &mut M, resource: &Resource, item: &Item) -> Res
     for (field, value) in resource.fields.iter().zip(item.values()) {
         match (&field.shape, value) {
             (_, Some(Value::Text(text))) => map.serialize_entry(field.name, text)?,
+            (_, Some(Value::Number(number))) => map.serialize_entry(field.name, number)?,
+            (_, Some(Value::Flag(flag))) => map.serialize_entry(field.name, flag)?,
+            (Shape::Lines { .. }, lines) => {
+                let lines = match lines {
+                    Some(Value::Lines(lines)) => lines.as_slice(),
+                    _ => &[],
+                };
+                map.serialize_entry(field.name, lines)?;
+            }
             (Shape::Labelled { label, value, .. }, entries) => {
                 let entries = match entries {
                     Some(Value::Entries(entries)) => entries.as_slice(),

@@ -19,7 +19,7 @@ use super::problem::{Kind, Problem};
 use super::representation::{Format, Sent};
 use super::resource::{Item, Resource};
 use super::store::{Store, Stored};
-use super::{json, prefix, vcard, xml};
+use super::{json, prefix, xml};
 
 /// Items of one page at most, and if the caller does not say.
 pub const PAGE_ITEMS_MAX: u32 = 1_000;
@@ -55,8 +55,8 @@ pub fn routes(resource: &'static Resource, store: &Store) -> Router {
     let collection = get(list).post(add).options(|| options(COLLECTION_METHODS));
     let item = get(show).delete(delete).options(|| options(ITEM_METHODS));
     Router::new()
-        .route(&format!("/{}", resource.name), collection)
-        .route(&format!("/{}/{{id}}", resource.name), item)
+        .route(&format!("/{}", resource.path()), collection)
+        .route(&format!("/{}/{{id}}", resource.path()), item)
         .with_state(Arc::new(Collection {
             resource,
             store: store.clone(),
@@ -114,13 +114,7 @@ async fn add(State(collection): Shared, request: Request) -> Result<Response, Pr
     let resource = collection.resource;
     let (parts, body) = request.into_parts();
     let format = wanted(&parts.headers)?;
-    let sent = Sent::of(&parts.headers)
-        .filter(|sent| *sent != Sent::Vcard || resource.from_vcard.is_some())
-        .ok_or_else(|| {
-            let vcard = resource.from_vcard.map_or("", |_| ", text/vcard");
-            let detail = format!("Send UTF-8 as application/json, application/xml{vcard}.");
-            Problem::new(Kind::UnsupportedMediaType, detail)
-        })?;
+    let sent = Sent::of(resource, &parts.headers).ok_or_else(|| unread(resource))?;
     let item = read(resource, sent, &collect(body).await?)?;
     let stored = collection
         .store
@@ -239,21 +233,21 @@ async fn collect(body: Body) -> Result<Bytes, Problem> {
     }
 }
 
+fn unread(resource: &Resource) -> Problem {
+    let forms = resource.forms.iter().filter(|form| form.read.is_some());
+    let forms: String = forms.map(|form| format!(", {}", form.media_type)).collect();
+    let detail = format!("Send UTF-8 as application/json, application/xml{forms}.");
+    Problem::new(Kind::UnsupportedMediaType, detail)
+}
+
 /// The item that a body says, held against the description.
 fn read(resource: &Resource, sent: Sent, body: &[u8]) -> Result<Item, Problem> {
     match sent {
         Sent::Json => Ok(resource.check(json::decode(resource, body)?)?),
         Sent::Xml => Ok(resource.check(xml::decode(resource, body)?)?),
-        Sent::Vcard => {
-            let refuse = |detail: String| Problem::new(Kind::BadItem, detail);
-            let mut cards = vcard::cards(body);
-            let (first, second) = (cards.next(), cards.next());
-            match (first, second, resource.from_vcard) {
-                (Some(Ok(card)), None, Some(from_vcard)) => Ok(from_vcard(&card)?),
-                (Some(Err(error)), ..) => Err(refuse(format!("The card can't be read: {error}."))),
-                (Some(Ok(_)), ..) => Err(refuse("Send one card at a time.".to_owned())),
-                _ => Err(refuse("There is no card in the body.".to_owned())),
-            }
+        Sent::Form(form) => {
+            let read = form.read.ok_or_else(|| unread(resource))?;
+            Ok(resource.check(read(resource, body)?)?)
         }
     }
 }

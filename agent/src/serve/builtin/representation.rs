@@ -5,6 +5,8 @@
 use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE};
 
+use super::resource::{Form, Resource};
+
 /// A form that every resource has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -62,19 +64,19 @@ impl Format {
 }
 
 /// A form in which an item may be sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub enum Sent {
     /// `application/json`.
     Json,
     /// `application/xml` or `text/xml`.
     Xml,
-    /// `text/vcard`, or the `text/x-vcard` of older phones.
-    Vcard,
+    /// One of the resource's own.
+    Form(&'static Form),
 }
 
 impl Sent {
     /// The form that `Content-Type` names; `None`: none of ours, or a character set other than UTF-8.
-    pub fn of(headers: &HeaderMap) -> Option<Self> {
+    pub fn of(resource: &'static Resource, headers: &HeaderMap) -> Option<Self> {
         let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
         let mut parts = value.split(';');
         let media_type = parts.next()?.trim().to_ascii_lowercase();
@@ -90,8 +92,12 @@ impl Sent {
         match media_type.as_str() {
             "application/json" => Some(Self::Json),
             "application/xml" | "text/xml" => Some(Self::Xml),
-            "text/vcard" | "text/x-vcard" => Some(Self::Vcard),
-            _ => None,
+            other => {
+                let mut forms = resource.forms.iter().filter(|form| form.read.is_some());
+                let named =
+                    |form: &&Form| form.media_type == other || form.also_read.contains(&other);
+                forms.find(named).map(Self::Form)
+            }
         }
     }
 }
@@ -178,6 +184,7 @@ fn quality(text: &str) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::contacts::CONTACTS;
     use super::*;
 
     fn accepting(accept: &str) -> HeaderMap {
@@ -216,14 +223,17 @@ mod tests {
     #[test]
     fn r29_what_is_sent_is_told_by_its_type() {
         let sent = |value: &str| {
-            Sent::of(&HeaderMap::from_iter([(
-                CONTENT_TYPE,
-                value.parse().unwrap(),
-            )]))
+            let headers = HeaderMap::from_iter([(CONTENT_TYPE, value.parse().unwrap())]);
+            match Sent::of(&CONTACTS, &headers) {
+                Some(Sent::Json) => "json",
+                Some(Sent::Xml) => "xml",
+                Some(Sent::Form(form)) => form.media_type,
+                None => "none",
+            }
         };
-        assert_eq!(sent("application/json; charset=UTF-8"), Some(Sent::Json));
-        assert_eq!(sent("text/x-vcard"), Some(Sent::Vcard));
-        assert_eq!(sent("application/xml;charset=latin1"), None);
-        assert_eq!(sent("text/plain"), None);
+        assert_eq!(sent("application/json; charset=UTF-8"), "json");
+        assert_eq!(sent("text/x-vcard"), "text/vcard");
+        assert_eq!(sent("application/xml;charset=latin1"), "none");
+        assert_eq!(sent("text/plain"), "none");
     }
 }

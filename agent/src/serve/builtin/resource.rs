@@ -1,33 +1,138 @@
-//! What a piece of personal data is: a description that routes, formats, checks and storage are all derived from.
+//! What the handset offers: a description that routes, formats, checks and storage are all derived from.
 //!
 //! [`super::contacts`] is one; another resource is another [`Resource`] value in [`ALL`], and nothing else changes.
 //! This file starts nothing: it holds the description, the item that fits it, and the check between the two.
 
+use time::format_description::well_known::Rfc3339;
+
 use super::contacts;
-use super::vcard::Card;
+use super::store::Stored;
 
 /// Every resource of this handset, in the order in which `GET /` lists them.
 pub const ALL: &[&Resource] = &[&contacts::CONTACTS];
 
-/// One kind of personal data (R18 to R26): the collection `/name` and its items `/name/{id}`.
+/// One kind of personal data, one piece of state or one service, at a URL of its own (R12, R14).
 #[derive(Debug)]
 pub struct Resource {
-    /// Path segment, JSON list key, XML list element and table name: lower-case ASCII letters.
+    /// Its name everywhere: path segment, JSON list key, XML list element, table, access lists. Lower-case ASCII letters
+    /// and hyphens, and no other resource's.
     pub name: &'static str,
     /// XML element of one item.
     pub item: &'static str,
-    /// Where items can be kept (R31); the first is where an added one goes.
-    pub stores: &'static [&'static str],
+    /// Who does what is asked of it (R15); also says where its URLs begin.
+    pub manager: Manager,
+    /// What may be asked of it; anything else is answered 405.
+    pub actions: &'static [Action],
+    /// Where items can be kept (R31); the first is where an added one goes that names none. Empty for what is read from
+    /// the device or executed, and not kept.
+    pub memories: &'static [Memory],
     /// The item's fields, in the order in which they are shown.
     pub fields: &'static [Field],
-    /// Items that the handset keeps at most; one more is answered 507.
-    pub items_max: u64,
-    /// How a card of an uploaded or imported `text/vcard` becomes an item, for a resource that has such a form.
-    pub from_vcard: Option<FromVcard>,
+    /// The forms that items have beside JSON and XML.
+    pub forms: &'static [Form],
+    /// What an item carries beside its fields; `None`: nothing that a caller sends as it is.
+    pub content: Option<Content>,
 }
 
-/// Makes a checked item of a card.
-pub type FromVcard = fn(&Card) -> Result<Item, FieldError>;
+/// The three managers of the patent (R15).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manager {
+    /// `/contacts`: lists and items.
+    PersonalData,
+    /// `/state/battery`.
+    State,
+    /// `/services/call`.
+    Service,
+}
+
+/// What can be asked of a resource; the access list knows each by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Action {
+    /// GET on the collection (R27).
+    List,
+    /// GET on an item, or on a piece of state (R28).
+    Get,
+    /// POST on the collection, from outside or from another store (R29).
+    Add,
+    /// DELETE on an item (R30).
+    Delete,
+    /// DELETE on the collection.
+    DeleteAll,
+    /// POST on a service (R40 to R46).
+    Execute,
+}
+
+impl Action {
+    /// Each of them.
+    pub const ALL: [Self; 6] = [
+        Self::List,
+        Self::Get,
+        Self::Add,
+        Self::Delete,
+        Self::DeleteAll,
+        Self::Execute,
+    ];
+
+    /// `list`, `get`, `add`, `delete`, `delete-all`, `execute`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::List => "list",
+            Self::Get => "get",
+            Self::Add => "add",
+            Self::Delete => "delete",
+            Self::DeleteAll => "delete-all",
+            Self::Execute => "execute",
+        }
+    }
+}
+
+/// One of the handset's memories, as far as it holds items of one resource.
+#[derive(Debug)]
+pub struct Memory {
+    /// `phone` or `sim`.
+    pub name: &'static str,
+    /// Items that it holds at most; one more is answered 507.
+    pub items_max: u64,
+    /// Whether an item fits into it, and if not why and what would.
+    pub fits: Option<Fits>,
+}
+
+/// Holds an item that is right in itself against a memory's own limits.
+pub type Fits = fn(&Item) -> Result<(), FieldError>;
+
+/// A form of items beside JSON and XML. A list is its items' forms in a row, between [`Form::list`]'s parts.
+#[derive(Debug)]
+pub struct Form {
+    /// The media type by which it is asked for and told, without parameters: `text/vcard`.
+    pub media_type: &'static str,
+    /// What is said behind it in `Content-Type`: `; version=4.0; charset=utf-8`.
+    pub parameters: &'static str,
+    /// Other media types by which it may be sent: `text/x-vcard`.
+    pub also_read: &'static [&'static str],
+    /// Reads one item; `None`: it can't be sent.
+    pub read: Option<Read>,
+    /// Writes one item; what it was sent as (see [`Form::kept`]) comes with it.
+    pub write: Write,
+    /// What stands before, between and behind the items of a list; `None`: a list has no such form.
+    pub list: Option<(&'static str, &'static str, &'static str)>,
+    /// Whether what was sent in this form is kept word for word beside the fields, so that nothing of it is lost.
+    pub kept: bool,
+}
+
+/// Makes an item of a body, not yet checked.
+pub type Read = fn(&Resource, &[u8]) -> Result<Item, FieldError>;
+
+/// Writes an item; the bytes are what was sent, with its media type, for an item that kept it.
+pub type Write = fn(&Resource, &Stored, Option<(&str, &[u8])>) -> Vec<u8>;
+
+/// Bytes that an item is about: a picture, a film, a message as it travelled.
+#[derive(Debug)]
+pub struct Content {
+    /// Media types that are taken, the first one as an example in errors.
+    pub media_types: &'static [&'static str],
+    /// Bytes at most.
+    pub bytes_max: u64,
+}
 
 /// One field of an item.
 #[derive(Debug)]
@@ -38,6 +143,41 @@ pub struct Field {
     pub shape: Shape,
     /// Whether an item without it is refused.
     pub required: bool,
+    /// Whether the handset gives it: an item that is sent must not have it.
+    pub given: bool,
+    /// Whether the owner is shown it when asked for consent.
+    pub told: bool,
+}
+
+impl Field {
+    /// A field of this shape that may be there.
+    pub const fn new(name: &'static str, shape: Shape) -> Self {
+        Self {
+            name,
+            shape,
+            required: false,
+            given: false,
+            told: false,
+        }
+    }
+
+    /// One that must be there.
+    pub const fn required(mut self) -> Self {
+        self.required = true;
+        self
+    }
+
+    /// One that the handset gives.
+    pub const fn given(mut self) -> Self {
+        self.given = true;
+        self
+    }
+
+    /// One that the owner is shown.
+    pub const fn told(mut self) -> Self {
+        self.told = true;
+        self
+    }
 }
 
 /// What a field holds, and how it looks in XML.
@@ -51,6 +191,23 @@ pub enum Shape {
     /// Text with line breaks.
     Text {
         /// Unicode characters at most.
+        chars_max: usize,
+    },
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A date and time of RFC 3339 with its offset: `2026-11-23T12:00:00Z`.
+    Moment,
+    /// A whole number from the first to the second: `"bars": 4`.
+    Number(i64, i64),
+    /// `true` or `false`.
+    Flag,
+    /// Texts on one line each: `"to": ["1", "2"]`, `<to>1</to><to>2</to>`.
+    Lines {
+        /// XML element of one entry.
+        element: &'static str,
+        /// Entries at most.
+        entries_max: usize,
+        /// Unicode characters of an entry at most.
         chars_max: usize,
     },
     /// Values with a label each: `"phones": [{"type": "cell", "number": "1"}]`, `<phone type="cell">1</phone>`.
@@ -77,8 +234,14 @@ pub const LABEL_DEFAULT: &str = "other";
 /// What one field of an item holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
-    /// Of a [`Shape::Line`] or a [`Shape::Text`].
+    /// Of a [`Shape::Line`], a [`Shape::Text`], a [`Shape::Choice`] or a [`Shape::Moment`].
     Text(String),
+    /// Of a [`Shape::Number`].
+    Number(i64),
+    /// Of a [`Shape::Flag`].
+    Flag(bool),
+    /// Of a [`Shape::Lines`].
+    Lines(Vec<String>),
     /// Of a [`Shape::Labelled`].
     Entries(Vec<Entry>),
 }
@@ -117,6 +280,25 @@ impl FieldError {
 }
 
 impl Resource {
+    /// Where its URLs begin, without the slash: `contacts`, `state/battery`, `services/call`.
+    pub fn path(&self) -> String {
+        match self.manager {
+            Manager::PersonalData => self.name.to_owned(),
+            Manager::State => format!("state/{}", self.name),
+            Manager::Service => format!("services/{}", self.name),
+        }
+    }
+
+    /// Whether it is a list of items that are kept, and no single piece of state and no service.
+    pub fn is_collection(&self) -> bool {
+        !self.memories.is_empty()
+    }
+
+    /// Whether this may be asked of it.
+    pub fn has(&self, action: Action) -> bool {
+        self.actions.contains(&action)
+    }
+
     /// The field of this JSON key and its position in an [`Item`].
     pub fn field(&self, name: &str) -> Option<(usize, &'static Field)> {
         self.fields
@@ -151,29 +333,51 @@ impl Field {
     /// The XML element that carries this field, or one entry of it.
     pub fn element(&self) -> &'static str {
         match self.shape {
-            Shape::Line { .. } | Shape::Text { .. } => self.name,
-            Shape::Labelled { element, .. } => element,
+            Shape::Lines { element, .. } | Shape::Labelled { element, .. } => element,
+            _ => self.name,
         }
     }
 
     fn check(&self, value: &mut Option<Value>) -> Result<(), FieldError> {
         match (&self.shape, value.as_mut()) {
+            (_, None) => {}
             (Shape::Line { chars_max }, Some(Value::Text(text))) => {
                 tidy(text, self.name, *chars_max, false)?;
             }
             (Shape::Text { chars_max }, Some(Value::Text(text))) => {
                 tidy(text, self.name, *chars_max, true)?;
             }
+            (Shape::Choice(words), Some(Value::Text(text))) => {
+                if !words.contains(&text.as_str()) {
+                    let fault = format!("must be one of {}", words.join(", "));
+                    return Err(FieldError::new(self.name, fault));
+                }
+            }
+            (Shape::Moment, Some(Value::Text(text))) => {
+                if time::OffsetDateTime::parse(text, &Rfc3339).is_err() {
+                    let fault = "must be a date and time like 2026-11-23T12:00:00Z (RFC 3339)";
+                    return Err(FieldError::new(self.name, fault));
+                }
+            }
+            (Shape::Number(least, most), Some(Value::Number(number))) => {
+                if !(least..=most).contains(&&*number) {
+                    let fault = format!("must be a whole number from {least} to {most}");
+                    return Err(FieldError::new(self.name, fault));
+                }
+            }
+            (Shape::Flag, Some(Value::Flag(_))) => {}
+            (Shape::Lines { .. }, Some(Value::Lines(lines))) => self.check_lines(lines)?,
             (Shape::Labelled { .. }, Some(Value::Entries(entries))) => {
                 self.check_entries(entries)?;
             }
-            (_, None) => {}
             (_, Some(_)) => return Err(FieldError::new(self.name, "is of the wrong kind")),
         }
         let blank = match value {
             None => true,
             Some(Value::Text(text)) => text.is_empty(),
+            Some(Value::Lines(lines)) => lines.is_empty(),
             Some(Value::Entries(entries)) => entries.is_empty(),
+            Some(Value::Number(_) | Value::Flag(_)) => false,
         };
         if blank && self.required {
             return Err(FieldError::new(
@@ -183,6 +387,34 @@ impl Field {
         }
         if blank {
             *value = None;
+        }
+        Ok(())
+    }
+
+    fn check_lines(&self, lines: &mut [String]) -> Result<(), FieldError> {
+        let Shape::Lines {
+            entries_max,
+            chars_max,
+            ..
+        } = self.shape
+        else {
+            return Ok(());
+        };
+        self.check_count(lines.len(), entries_max)?;
+        for (at, line) in lines.iter_mut().enumerate() {
+            let name = format!("{}[{at}]", self.name);
+            tidy(line, &name, chars_max, false)?;
+            if line.is_empty() {
+                return Err(FieldError::new(name, "must not be blank"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_count(&self, entries: usize, entries_max: usize) -> Result<(), FieldError> {
+        if entries > entries_max {
+            let fault = format!("has {entries} entries; {entries_max} are the most");
+            return Err(FieldError::new(self.name, fault));
         }
         Ok(())
     }
@@ -198,12 +430,7 @@ impl Field {
         else {
             return Ok(());
         };
-        if entries.len() > entries_max {
-            return Err(FieldError::new(
-                self.name,
-                format!("has {} entries; {entries_max} are the most", entries.len()),
-            ));
-        }
+        self.check_count(entries.len(), entries_max)?;
         for (at, entry) in entries.iter_mut().enumerate() {
             let name = format!("{}[{at}].{label}", self.name);
             tidy(&mut entry.label, &name, LABEL_CHARS_MAX, false)?;
@@ -234,6 +461,15 @@ impl Item {
                 true
             }
             _ => false,
+        }
+    }
+
+    /// Adds one line to the field of lines at this position.
+    pub fn push_line(&mut self, position: usize, line: String) {
+        match self.0.get_mut(position) {
+            Some(Some(Value::Lines(lines))) => lines.push(line),
+            Some(slot) => *slot = Some(Value::Lines(vec![line])),
+            None => {}
         }
     }
 
@@ -321,8 +557,8 @@ mod tests {
     #[test]
     fn descriptions_can_be_routed_and_stored() {
         for resource in ALL {
-            assert!(resource.name.bytes().all(|b| b.is_ascii_lowercase()));
-            assert!(!resource.stores.is_empty());
+            let named = |b: u8| b.is_ascii_lowercase() || b == b'-';
+            assert!(resource.name.bytes().all(named));
             let mut elements: Vec<_> = resource.fields.iter().map(Field::element).collect();
             elements.sort_unstable();
             elements.dedup();

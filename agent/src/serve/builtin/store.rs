@@ -12,6 +12,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use tokio::sync::{mpsc, oneshot};
 
+use super::blobs::Blob;
 use super::json;
 use super::resource::{Item, Resource};
 
@@ -33,6 +34,8 @@ pub struct Stored {
     pub store: String,
     /// What it says.
     pub item: Item,
+    /// The bytes that it is about, or that it was sent as; `None`: there are none.
+    pub content: Option<Blob>,
 }
 
 /// Why the store did not do what it was asked.
@@ -145,14 +148,14 @@ impl Database {
         )?;
         for resource in resources {
             transaction.execute_batch(&format!(
-                "CREATE TABLE IF NOT EXISTS {} (
+                "CREATE TABLE IF NOT EXISTS \"{}\" (
                     id INTEGER PRIMARY KEY AUTOINCREMENT,
                     store TEXT NOT NULL,
                     content TEXT NOT NULL
                 ) STRICT;",
                 resource.name
             ))?;
-            let sql = format!("SELECT count(*) FROM {}", resource.name);
+            let sql = format!("SELECT count(*) FROM \"{}\"", resource.name);
             let count: i64 = transaction.query_row(&sql, [], |row| row.get(0))?;
             self.counts
                 .insert(resource.name, u64::try_from(count).unwrap_or_default());
@@ -170,7 +173,7 @@ impl Database {
         limit: u32,
     ) -> Result<(Vec<Stored>, bool), StoreError> {
         let mut select = self.connection.prepare_cached(&format!(
-            "SELECT id, store, content FROM {} WHERE id > ?1 ORDER BY id LIMIT ?2",
+            "SELECT id, store, content FROM \"{}\" WHERE id > ?1 ORDER BY id LIMIT ?2",
             resource.name
         ))?;
         let rows = select.query_map(params![after, i64::from(limit) + 1], row)?;
@@ -187,7 +190,7 @@ impl Database {
     /// The item of this id.
     pub fn item(&self, resource: &Resource, id: i64) -> Result<Option<Stored>, StoreError> {
         let mut select = self.connection.prepare_cached(&format!(
-            "SELECT id, store, content FROM {} WHERE id = ?1",
+            "SELECT id, store, content FROM \"{}\" WHERE id = ?1",
             resource.name
         ))?;
         let row = select.query_row([id], row).optional()?;
@@ -196,13 +199,16 @@ impl Database {
 
     /// Adds an item to the resource's first store; it is on the disk when this returns.
     pub fn add(&mut self, resource: &Resource, item: Item) -> Result<Stored, StoreError> {
+        let Some(memory) = resource.memories.first() else {
+            return Err(StoreError::Full);
+        };
+        let store = memory.name;
         let count = self.counts.entry(resource.name).or_default();
-        if *count >= resource.items_max {
+        if *count >= memory.items_max {
             return Err(StoreError::Full);
         }
-        let store = resource.stores.first().copied().unwrap_or_default();
         let sql = format!(
-            "INSERT INTO {} (store, content) VALUES (?1, ?2)",
+            "INSERT INTO \"{}\" (store, content) VALUES (?1, ?2)",
             resource.name
         );
         let content = json::content(resource, &item);
@@ -215,12 +221,13 @@ impl Database {
             id: self.connection.last_insert_rowid(),
             store: store.to_owned(),
             item,
+            content: None,
         })
     }
 
     /// Deletes the item of this id; `false` if there is none.
     pub fn delete(&mut self, resource: &Resource, id: i64) -> Result<bool, StoreError> {
-        let sql = format!("DELETE FROM {} WHERE id = ?1", resource.name);
+        let sql = format!("DELETE FROM \"{}\" WHERE id = ?1", resource.name);
         let deleted = self
             .connection
             .prepare_cached(&sql)?
@@ -250,13 +257,16 @@ impl Database {
         hash: &[u8],
         items: &[Item],
     ) -> Result<Imported, StoreError> {
-        let store = resource.stores.first().copied().unwrap_or_default();
+        let Some(memory) = resource.memories.first() else {
+            return Err(StoreError::Full);
+        };
+        let store = memory.name;
         let count = self.counts.entry(resource.name).or_default();
         let transaction = self.connection.transaction()?;
         let mut known = HashSet::new();
         {
             let mut select =
-                transaction.prepare(&format!("SELECT content FROM {}", resource.name))?;
+                transaction.prepare(&format!("SELECT content FROM \"{}\"", resource.name))?;
             for content in select.query_map([], |row| row.get::<_, String>(0))? {
                 known.insert(content?);
             }
@@ -264,7 +274,7 @@ impl Database {
         let mut told = Imported::default();
         {
             let sql = format!(
-                "INSERT INTO {} (store, content) VALUES (?1, ?2)",
+                "INSERT INTO \"{}\" (store, content) VALUES (?1, ?2)",
                 resource.name
             );
             let mut insert = transaction.prepare(&sql)?;
@@ -274,7 +284,7 @@ impl Database {
                     told.known += 1;
                     continue;
                 }
-                if *count + told.added >= resource.items_max {
+                if *count + told.added >= memory.items_max {
                     return Err(StoreError::Full);
                 }
                 insert.execute(params![store, content]).map_err(full)?;
@@ -300,7 +310,12 @@ fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
 /// A row that some other program wrote may not fit: it is told and passed over, so that it can't hide the others.
 fn stored(resource: &Resource, (id, store, content): Row) -> Option<Stored> {
     match json::decode(resource, content.as_bytes()) {
-        Ok(item) => Some(Stored { id, store, item }),
+        Ok(item) => Some(Stored {
+            id,
+            store,
+            item,
+            content: None,
+        }),
         Err(error) => {
             tracing::warn!(resource = resource.name, id, field = %error.field, "an item can't be read, and is passed over");
             None
@@ -318,7 +333,7 @@ fn full(error: rusqlite::Error) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::super::contacts::CONTACTS;
-    use super::super::resource::{ALL, Value};
+    use super::super::resource::{ALL, Memory, Value};
     use super::*;
 
     fn named(name: &str) -> Item {
@@ -375,10 +390,16 @@ mod tests {
         static TINY: Resource = Resource {
             name: "tiny",
             item: "tiny",
-            stores: &["phone"],
+            memories: &[Memory {
+                name: "phone",
+                items_max: 2,
+                fits: None,
+            }],
             fields: CONTACTS.fields,
-            items_max: 2,
-            from_vcard: None,
+            manager: CONTACTS.manager,
+            actions: CONTACTS.actions,
+            forms: &[],
+            content: None,
         };
         let dir = tempfile::tempdir().unwrap();
         let mut database = Database::open(&dir.path().join("db"), &[&TINY]).unwrap();

@@ -10,7 +10,7 @@ use quick_xml::XmlVersion;
 use quick_xml::escape::escape;
 use quick_xml::events::{BytesStart, Event};
 
-use super::json::unknown;
+use super::json::{GIVEN, unknown};
 use super::personal_data::Page;
 use super::resource::{Entry, FieldError, Item, LABEL_DEFAULT, Resource, Shape, Value};
 use super::store::Stored;
@@ -42,7 +42,9 @@ pub fn list(resource: &Resource, page: &Page) -> Vec<u8> {
 }
 
 fn write_item(out: &mut String, resource: &Resource, stored: &Stored) {
-    let Stored { id, store, item } = stored;
+    let Stored {
+        id, store, item, ..
+    } = stored;
     let _ = write!(
         out,
         "<{} id=\"{id}\" store=\"{}\">",
@@ -53,6 +55,17 @@ fn write_item(out: &mut String, resource: &Resource, stored: &Stored) {
         match (&field.shape, value) {
             (_, Some(Value::Text(text))) => {
                 let _ = write!(out, "<{0}>{1}</{0}>", field.name, escape(text));
+            }
+            (_, Some(Value::Number(number))) => {
+                let _ = write!(out, "<{0}>{number}</{0}>", field.name);
+            }
+            (_, Some(Value::Flag(flag))) => {
+                let _ = write!(out, "<{0}>{flag}</{0}>", field.name);
+            }
+            (Shape::Lines { element, .. }, Some(Value::Lines(lines))) => {
+                for line in lines {
+                    let _ = write!(out, "<{element}>{}</{element}>", escape(line));
+                }
             }
             (Shape::Labelled { element, label, .. }, Some(Value::Entries(entries))) => {
                 for entry in entries {
@@ -169,6 +182,9 @@ impl Decoder<'_> {
                         self.resource.fields.iter().map(|f| f.element()),
                     ));
                 };
+                if field.given {
+                    return Err(FieldError::new(field.element(), GIVEN));
+                }
                 self.open = Some(Open {
                     position,
                     label: label(start, &field.shape, field.element())?,
@@ -199,16 +215,30 @@ impl Decoder<'_> {
             self.whole = true;
             return Ok(());
         };
-        match open.label {
-            Some(label) => self.item.push(
-                open.position,
-                Entry {
-                    label,
-                    value: open.text,
-                },
-            ),
-            None if self.item.set(open.position, Value::Text(open.text)) => {}
-            None => return Err(FieldError::new(open.name, "is there twice")),
+        let Some(field) = self.resource.fields.get(open.position) else {
+            return Ok(());
+        };
+        let value = match (&field.shape, open.label) {
+            (_, Some(label)) => {
+                let value = open.text;
+                self.item.push(open.position, Entry { label, value });
+                return Ok(());
+            }
+            (Shape::Lines { .. }, _) => {
+                self.item.push_line(open.position, open.text);
+                return Ok(());
+            }
+            (Shape::Number(..), _) => open.text.trim().parse().map(Value::Number).ok(),
+            (Shape::Flag, _) => open.text.trim().parse().map(Value::Flag).ok(),
+            _ => Some(Value::Text(open.text)),
+        };
+        let wrong = match field.shape {
+            Shape::Flag => "must be true or false",
+            _ => "must be a whole number",
+        };
+        let value = value.ok_or_else(|| FieldError::new(open.name, wrong))?;
+        if !self.item.set(open.position, value) {
+            return Err(FieldError::new(open.name, "is there twice"));
         }
         Ok(())
     }
@@ -270,7 +300,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_shown_can_be_sent_back_in_either_form(item in items()) {
-            let stored = Stored { id: 7, store: "phone".to_owned(), item };
+            let stored = Stored { id: 7, store: "phone".to_owned(), item, content: None };
             let shown = String::from_utf8(super::item(&CONTACTS, &stored)).unwrap();
             let sent = shown.replacen(" id=\"7\" store=\"phone\"", "", 1);
             prop_assert_eq!(&decode(&CONTACTS, sent.as_bytes()).unwrap(), &stored.item);

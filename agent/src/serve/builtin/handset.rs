@@ -1,0 +1,21 @@
+//! What the managers of the embedded web server have in common: the store, the gate, the device, and who is told.
+
+use std::sync::Arc;
+
+use super::consent::Gate;
+use super::events::Events;
+use super::store::Store;
+use crate::device::Device;
+
+/// One handset; a clone is the same one.
+#[derive(Debug, Clone)]
+pub struct Handset {
+    /// Where data is kept.
+    pub store: Store,
+    /// Who decides.
+    pub gate: Gate,
+    /// The hardware.
+    pub device: Arc<dyn Device>,
+    /// Who is told what happens.
+    pub events: Events,
+}
