@@ -19,6 +19,14 @@ use super::resource::{Item, Resource};
 /// Layout of the file; a higher one was written by a newer agent, and is left alone.
 const LAYOUT: i64 = 1;
 
+/// The tables that modules keep beside the items. Each makes its own if they are not there, and changes what an older
+/// agent left; they are laid out in this order, before the items' tables.
+const SCHEMAS: &[&str] = &[SCHEMA];
+
+/// Files that were imported.
+const SCHEMA: &str =
+    "CREATE TABLE IF NOT EXISTS imported (hash BLOB PRIMARY KEY) WITHOUT ROWID, STRICT;";
+
 /// Jobs that wait for the thread at most; who comes then waits to hand in theirs.
 const JOBS_MAX: usize = 32;
 
@@ -140,12 +148,18 @@ impl Database {
         Ok(database)
     }
 
+    /// The open connection, for the modules that keep rows of their own. What belongs together goes into one
+    /// [`Connection::transaction`], and is on the disk when that has committed.
+    pub fn connection(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
     /// One table for each resource. Names come from the descriptions, never from a caller.
     fn lay_out(&mut self, resources: &[&'static Resource]) -> Result<(), StoreError> {
         let transaction = self.connection.transaction()?;
-        transaction.execute_batch(
-            "CREATE TABLE IF NOT EXISTS imported (hash BLOB PRIMARY KEY) WITHOUT ROWID, STRICT;",
-        )?;
+        for schema in SCHEMAS {
+            transaction.execute_batch(schema)?;
+        }
         for resource in resources {
             transaction.execute_batch(&format!(
                 "CREATE TABLE IF NOT EXISTS \"{}\" (
@@ -323,7 +337,8 @@ fn stored(resource: &Resource, (id, store, content): Row) -> Option<Stored> {
     }
 }
 
-fn full(error: rusqlite::Error) -> StoreError {
+/// What a failed write means: no room on the disk is told as such.
+pub(super) fn full(error: rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => StoreError::Full,
         _ => StoreError::Broken(error),
