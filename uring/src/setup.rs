@@ -82,9 +82,7 @@ pub fn table_slots_max() -> io::Result<u32> {
 
 /// A ring with an empty table of `slots`, for the thread that calls.
 pub(crate) fn build(entries: u32, slots: u32) -> Result<IoUring, RingError> {
-    // Room for what thousands of polls bring at once, however few operations are submitted together: what does not fit the
-    // kernel keeps in a list, which costs an allocation each.
-    let completions = entries.saturating_mul(4).clamp(1024, 32_768);
+    let completions = entries.saturating_mul(4).clamp(64, 32_768);
     let mut builder = IoUring::builder();
     builder
         .setup_cqsize(completions)

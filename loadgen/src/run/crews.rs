@@ -21,9 +21,7 @@ const SPARE_SLOTS_MAX: u32 = 1024;
 /// Buffers of a ring, and their size: a fleet's transfers are short.
 const BUFFERS: u32 = 256;
 const BUFFER_BYTES: usize = 16 * 1024;
-/// Few: a kernel without preemption keeps a core until all of a submission is done, some 15 µs each with what a loopback
-/// does at the other end, and a gateway on the same machine, or a caller, waits for it however low this thread's priority.
-const ENTRIES: u32 = 32;
+const ENTRIES: u32 = 2048;
 
 /// What all fleets have in common.
 #[derive(Debug, Clone)]
