@@ -4,6 +4,8 @@
 //! command (3GPP TS 27.007, TS 27.005, ITU-T V.250) by which a modem does the same, so that one can stand here. What a
 //! device lacks it says in its [`Capabilities`]; its method then answers [`DeviceError::Unsupported`].
 
+pub mod simulated;
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -70,9 +72,38 @@ pub trait Device: Send + Sync + fmt::Debug {
     /// What the SIM card holds; `None`: there is none in it (`AT+CPIN?`, `AT+CPBS?`, `AT+CPBW=?`, `AT+CPMS?`).
     fn sim(&self) -> Doing<'_, Option<SimCard>>;
 
+    /// Has the device tell also what changes by itself a little at a time, the battery's level and the signal's strength,
+    /// for as long as the answer is kept. Without anybody who wants that it sleeps on (`AT+CMER`, `+CIEV`).
+    fn report_levels(&self) -> Reporting;
+
     /// What happens from now on, by itself or because of the methods above (unsolicited result codes: `RING` and
-    /// `+CLIP`, `+CMT`, `+CDS`, `+CEREG`, `+CIEV`).
+    /// `+CLIP`, `+CMT`, `+CDS`, `+CEREG`).
     fn events(&self) -> broadcast::Receiver<Event>;
+}
+
+/// While this is kept, a device tells of levels: see [`Device::report_levels`].
+#[must_use = "levels are told only while this is kept"]
+pub struct Reporting(Option<Box<dyn FnOnce() + Send>>);
+
+impl Reporting {
+    /// Ends with a call of `stop`.
+    pub fn until_dropped(stop: impl FnOnce() + Send + 'static) -> Self {
+        Self(Some(Box::new(stop)))
+    }
+}
+
+impl Drop for Reporting {
+    fn drop(&mut self) {
+        if let Some(stop) = self.0.take() {
+            stop();
+        }
+    }
+}
+
+impl fmt::Debug for Reporting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reporting")
+    }
 }
 
 /// Why a device did not do what it was asked.
@@ -218,7 +249,7 @@ impl Mode {
 }
 
 /// Names a call while it lasts, and is not given again while the device runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallId(pub u64);
 
 /// A call as it is now.

@@ -1,0 +1,449 @@
+//! The simulated handset: a [`Device`] without hardware, for tests, for trying the API, and for the owner's screen.
+//!
+//! It is deterministic: the same seed, and the same calls at the same times of tokio's clock, give the same behaviour.
+//! What happens later is an entry of one agenda, and one task sleeps until the next of them; without entries there is
+//! no task, and battery and radio follow from the time that passed when somebody asks. Its public methods beside the
+//! trait are what befalls a handset, and what its owner does: they are behind the buttons of the owner's screen.
+
+mod agenda;
+mod battery;
+mod calls;
+mod chance;
+mod network;
+mod radio;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::sync::{Notify, broadcast};
+use tokio::time::Instant;
+
+use super::{
+    Battery, Call, CallId, Capabilities, Coverage, Device, DeviceError, Diversion, DivertReason,
+    Doing, EVENTS_MAX, Event, Mode, Number, Recorded, Reporting, SimCard,
+};
+use agenda::Agenda;
+use battery::Charge;
+use calls::Calls;
+use radio::Radio;
+
+/// What its SIM card has room for: a common card of 64 KB.
+pub const SIM_CARD: SimCard = SimCard {
+    contacts_max: 250,
+    name_octets_max: 18,
+    digits_max: 20,
+    sms_max: 30,
+};
+
+/// The technologies that its radio knows.
+pub const TECHNOLOGIES: [&str; 4] = ["gsm", "umts", "lte", "nr"];
+
+/// How a simulated handset behaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SimulatedConfig {
+    /// Where all its luck comes from.
+    pub seed: u64,
+    /// How full the battery is at start.
+    pub battery_percent: u8,
+    /// From full to empty.
+    pub drain: Duration,
+    /// From empty to full.
+    pub charge: Duration,
+    /// From dialling until it rings there, or until the network knows why it does not.
+    pub dial: Duration,
+    /// For how long it rings before somebody answers.
+    pub ring: Duration,
+    /// For how long it rings before a caller gives up.
+    pub no_answer: Duration,
+    /// How long the other side speaks.
+    pub talk: Duration,
+    /// How long the network takes to accept a message.
+    pub send: Duration,
+    /// From then until its status report.
+    pub delivery: Duration,
+}
+
+impl Default for SimulatedConfig {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            battery_percent: 80,
+            drain: Duration::from_secs(48 * 3_600),
+            charge: Duration::from_secs(2 * 3_600),
+            dial: Duration::from_millis(1_500),
+            ring: Duration::from_millis(4_000),
+            no_answer: Duration::from_millis(25_000),
+            talk: Duration::from_millis(20_000),
+            send: Duration::from_millis(800),
+            delivery: Duration::from_millis(3_000),
+        }
+    }
+}
+
+/// What became of a call to this handset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Incoming {
+    /// It rings.
+    Rings(CallId),
+    /// The network takes it elsewhere, and the handset hears nothing of it.
+    Diverted(Diverted),
+    /// The handset is engaged.
+    Busy,
+    /// The handset is out of coverage.
+    Unreachable,
+}
+
+/// Where a call went, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diverted {
+    /// Which diversion took it.
+    pub reason: DivertReason,
+    /// The number that gets it.
+    pub to: Number,
+}
+
+/// A handset without hardware.
+#[derive(Debug)]
+pub struct Simulated {
+    shared: Arc<Shared>,
+    /// Where the agenda's task runs.
+    runtime: tokio::runtime::Handle,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    /// Rung when the agenda has something that may come before what its task sleeps for.
+    decided: Arc<Notify>,
+    events: broadcast::Sender<Event>,
+}
+
+/// All that changes.
+#[derive(Debug)]
+struct State {
+    config: SimulatedConfig,
+    charge: Charge,
+    radio: Radio,
+    mode: Mode,
+    sim: bool,
+    calls: Calls,
+    agenda: Agenda,
+    /// Whether the agenda has its task.
+    driven: bool,
+    /// Who wants to hear of levels that change by themselves.
+    reporting: usize,
+    /// What was told last of them.
+    told: Option<(Battery, Coverage)>,
+    events: broadcast::Sender<Event>,
+}
+
+impl Simulated {
+    /// A handset that was just switched on. It needs a tokio runtime, and keeps to its clock.
+    pub fn new(config: SimulatedConfig) -> Arc<Self> {
+        let now = Instant::now();
+        let events = broadcast::Sender::new(EVENTS_MAX);
+        let state = State {
+            charge: Charge::new(config.battery_percent, config.drain, config.charge, now),
+            radio: Radio::new(config.seed, now),
+            mode: Mode::Normal,
+            sim: true,
+            calls: Calls::default(),
+            agenda: Agenda::default(),
+            driven: false,
+            reporting: 0,
+            told: None,
+            events: events.clone(),
+            config,
+        };
+        Arc::new(Self {
+            shared: Arc::new(Shared {
+                state: Mutex::new(state),
+                decided: Arc::new(Notify::new()),
+                events,
+            }),
+            runtime: tokio::runtime::Handle::current(),
+        })
+    }
+
+    /// Plugs the charger in, or pulls it out.
+    pub fn plug(&self, charging: bool) {
+        self.change(|state, now| {
+            state.charge.set_charging(charging, now);
+            state.tell(Event::Battery(state.charge.at(now)));
+        });
+    }
+
+    /// Makes the battery as full as this.
+    pub fn set_battery(&self, percent: u8) {
+        self.change(|state, now| {
+            state.charge.set_percent(percent, now);
+            state.tell(Event::Battery(state.charge.at(now)));
+        });
+    }
+
+    /// Carries the handset into coverage, or out of it: then a call breaks, and what is sent to it waits.
+    pub fn set_covered(&self, covered: bool) {
+        self.change(|state, now| {
+            state.radio.set_covered(covered);
+            state.radio_changed(now);
+        });
+    }
+
+    /// Has the network work as one of [`TECHNOLOGIES`]; `false`: it is none of them.
+    pub fn set_technology(&self, technology: &str) -> bool {
+        let Some(known) = TECHNOLOGIES.into_iter().find(|t| *t == technology) else {
+            return false;
+        };
+        self.change(|state, now| {
+            state.radio.set_technology(known);
+            state.radio_changed(now);
+        });
+        true
+    }
+
+    /// Puts the SIM card in, or takes it out: then there is no network either.
+    pub fn set_sim(&self, inside: bool) {
+        self.change(|state, now| {
+            state.sim = inside;
+            state.radio_changed(now);
+        });
+    }
+
+    /// Sets how the handset calls for attention.
+    pub fn set_mode(&self, mode: Mode) {
+        self.change(|state, _| {
+            state.mode = mode;
+            state.tell(Event::Mode(mode));
+        });
+    }
+
+    /// Somebody calls; `None`: their number is withheld.
+    pub fn receive_call(&self, from: Option<Number>) -> Incoming {
+        self.change(|state, now| state.call_comes(from, now))
+    }
+
+    /// The owner takes the call that rings; `false`: it does not ring any more.
+    pub fn answer(&self, call: CallId) -> bool {
+        self.change(|state, now| state.answer(call, now))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.shared.lock()
+    }
+
+    /// Does something now, after all that was due before it, and sees to what it brings.
+    fn change<T>(&self, act: impl FnOnce(&mut State, Instant) -> T) -> T {
+        let now = Instant::now();
+        let mut state = self.lock();
+        state.catch_up(now);
+        let done = act(&mut state, now);
+        if state.next(now).is_some() {
+            if state.driven {
+                self.shared.decided.notify_one();
+            } else {
+                state.driven = true;
+                let decided = Arc::clone(&self.shared.decided);
+                self.runtime
+                    .spawn(drive(Arc::downgrade(&self.shared), decided));
+            }
+        }
+        done
+    }
+
+    /// The same for a method of the trait, whose answer is ready at once.
+    fn doing<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut State, Instant) -> Result<T, DeviceError>,
+    ) -> Doing<'_, T> {
+        let done = self.change(act);
+        Box::pin(std::future::ready(done))
+    }
+}
+
+impl Shared {
+    /// A panic of somebody who held it is told by itself; the handset goes on.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lets happen what is due, as long as there is anything to come, and the handset.
+async fn drive(shared: Weak<Shared>, decided: Arc<Notify>) {
+    loop {
+        let next = {
+            let Some(shared) = shared.upgrade() else {
+                return;
+            };
+            let now = Instant::now();
+            let mut state = shared.lock();
+            state.catch_up(now);
+            match state.next(now) {
+                Some(next) => next,
+                None => {
+                    state.driven = false;
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep_until(next) => {}
+            () = decided.notified() => {}
+        }
+    }
+}
+
+impl State {
+    fn tell(&self, event: Event) {
+        // Nobody listening is no fault: then nobody wants to know.
+        let _ = self.events.send(event);
+    }
+
+    fn needs_network(&self) -> Result<(), DeviceError> {
+        match self.radio.is_registered(self.sim) {
+            true => Ok(()),
+            false => Err(DeviceError::NoCoverage),
+        }
+    }
+
+    fn radio_changed(&mut self, now: Instant) {
+        self.tell(Event::Coverage(self.radio.at(self.sim, now)));
+        if self.needs_network().is_err() {
+            self.call_breaks(now);
+        }
+    }
+
+    /// All that is due by now, in its order; then what changed by itself, if somebody wants to hear of it.
+    fn catch_up(&mut self, now: Instant) {
+        while let Some((at, due)) = self.agenda.take(now) {
+            self.call_due(&due, at);
+        }
+        if self.reporting == 0 {
+            self.told = None;
+            return;
+        }
+        let (battery, coverage) = (self.charge.at(now), self.radio.at(self.sim, now));
+        if let Some((told_battery, told_coverage)) = self.told.take() {
+            if told_battery != battery {
+                self.tell(Event::Battery(battery));
+            }
+            if told_coverage != coverage {
+                self.tell(Event::Coverage(coverage.clone()));
+            }
+        }
+        self.told = Some((battery, coverage));
+    }
+
+    /// When something happens next.
+    fn next(&self, now: Instant) -> Option<Instant> {
+        let levels = (self.reporting > 0).then(|| {
+            let radio = self.radio.changes(now);
+            self.charge
+                .changes(now)
+                .map_or(radio, |battery| battery.min(radio))
+        });
+        self.agenda.next().into_iter().chain(levels).min()
+    }
+}
+
+impl Device for Simulated {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            battery: true,
+            coverage: true,
+            mode: true,
+            calls: true,
+            diversion: true,
+            sms: false,
+            mms: false,
+            email: false,
+            camera: false,
+            video: false,
+            sim: true,
+        }
+    }
+
+    fn battery(&self) -> Doing<'_, Battery> {
+        self.doing(|state, now| Ok(state.charge.at(now)))
+    }
+
+    fn coverage(&self) -> Doing<'_, Coverage> {
+        self.doing(|state, now| Ok(state.radio.at(state.sim, now)))
+    }
+
+    fn mode(&self) -> Doing<'_, Mode> {
+        self.doing(|state, _| Ok(state.mode))
+    }
+
+    fn dial(&self, number: &Number) -> Doing<'_, CallId> {
+        self.doing(|state, now| state.dial(number, now))
+    }
+
+    fn hang_up(&self, call: CallId) -> Doing<'_, ()> {
+        self.doing(|state, now| {
+            state.hang_up(call, now);
+            Ok(())
+        })
+    }
+
+    fn calls(&self) -> Doing<'_, Vec<Call>> {
+        self.doing(|state, _| Ok(state.calls.list()))
+    }
+
+    fn diversion(&self, reason: DivertReason) -> Doing<'_, Option<Diversion>> {
+        self.doing(|state, _| {
+            state.needs_network()?;
+            Ok(state.calls.diversion(reason).cloned())
+        })
+    }
+
+    fn divert(&self, reason: DivertReason, to: Option<&Diversion>) -> Doing<'_, ()> {
+        self.doing(|state, _| {
+            state.needs_network()?;
+            state.calls.divert(reason, to.cloned());
+            Ok(())
+        })
+    }
+
+    fn send_sms(&self, _: &[u8]) -> Doing<'_, u8> {
+        Box::pin(std::future::ready(Err(DeviceError::Unsupported("sms"))))
+    }
+
+    fn send_mms(&self, _: &[u8]) -> Doing<'_, String> {
+        Box::pin(std::future::ready(Err(DeviceError::Unsupported("mms"))))
+    }
+
+    fn send_email(&self, _: &[u8]) -> Doing<'_, ()> {
+        Box::pin(std::future::ready(Err(DeviceError::Unsupported("email"))))
+    }
+
+    fn photograph(&self) -> Doing<'_, Recorded> {
+        Box::pin(std::future::ready(Err(DeviceError::Unsupported("camera"))))
+    }
+
+    fn start_video(&self, _: Duration) -> Doing<'_, ()> {
+        Box::pin(std::future::ready(Err(DeviceError::Unsupported("video"))))
+    }
+
+    fn stop_video(&self) -> Doing<'_, Recorded> {
+        Box::pin(std::future::ready(Err(DeviceError::Unsupported("video"))))
+    }
+
+    fn sim(&self) -> Doing<'_, Option<SimCard>> {
+        self.doing(|state, _| Ok(state.sim.then_some(SIM_CARD)))
+    }
+
+    fn report_levels(&self) -> Reporting {
+        self.change(|state, _| state.reporting += 1);
+        let shared = Arc::downgrade(&self.shared);
+        Reporting::until_dropped(move || {
+            if let Some(shared) = shared.upgrade() {
+                let mut state = shared.lock();
+                state.reporting = state.reporting.saturating_sub(1);
+            }
+        })
+    }
+
+    fn events(&self) -> broadcast::Receiver<Event> {
+        self.shared.events.subscribe()
+    }
+}
