@@ -168,7 +168,8 @@ def storming(figures, text, handsets, storm, crowd, report):
         f"| what became of all requests of the run | answered {tally(asked['answered'])}; failed {tally(asked['failed'])}; not sent {tally(asked['not_sent'])} |",
         "",
         "The other handsets, the crowd, are a process of loadgen of their own. During the storm it runs at idle priority, on the cores"
-        " that the gateway and the requested handsets leave: in production these handsets are other machines.",
+        " that the gateway and the requested handsets leave: in production these handsets are other machines."
+        " A kernel built without preemption still lets it finish each call, some of which take milliseconds, before it gives a core up.",
         "",
     ]
     # The bench itself interrupts the runs; anything else that does not add up is told.
