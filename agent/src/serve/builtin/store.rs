@@ -12,8 +12,8 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use tokio::sync::{mpsc, oneshot};
 
-use super::blobs::Blob;
-use super::json;
+use super::blobs::{self, Blob};
+use super::{idempotency, json};
 use super::resource::{Item, Resource};
 
 /// Layout of the file; a higher one was written by a newer agent, and is left alone.
@@ -21,7 +21,7 @@ const LAYOUT: i64 = 1;
 
 /// The tables that modules keep beside the items. Each makes its own if they are not there, and changes what an older
 /// agent left; they are laid out in this order, before the items' tables.
-const SCHEMAS: &[&str] = &[SCHEMA];
+const SCHEMAS: &[&str] = &[SCHEMA, blobs::SCHEMA, idempotency::SCHEMA];
 
 /// Files that were imported.
 const SCHEMA: &str =
@@ -82,7 +82,7 @@ impl Store {
         std::thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || {
-                while let Some(job) = queue.blocking_recv() {
+                while let Some(job) = database.next(&mut queue) {
                     job(&mut database);
                 }
             })?;
@@ -145,7 +145,27 @@ impl Database {
             counts: HashMap::new(),
         };
         database.lay_out(resources)?;
+        blobs::drop_loose(&database.connection)?;
         Ok(database)
+    }
+
+    /// The next job; while there is none, what was deleted is cleared away. `None`: nobody is left to ask.
+    fn next(&mut self, queue: &mut mpsc::Receiver<Job>) -> Option<Job> {
+        loop {
+            match queue.try_recv() {
+                Ok(job) => return Some(job),
+                Err(mpsc::error::TryRecvError::Disconnected) => return None,
+                Err(mpsc::error::TryRecvError::Empty) => {}
+            }
+            match blobs::sweep(&mut self.connection) {
+                Ok(true) => {}
+                Ok(false) => return queue.blocking_recv(),
+                Err(error) => {
+                    tracing::warn!(%error, "what was deleted can't be cleared away now");
+                    return queue.blocking_recv();
+                }
+            }
+        }
     }
 
     /// The open connection, for the modules that keep rows of their own. What belongs together goes into one
