@@ -49,17 +49,23 @@ fn the_example_configuration_is_good() {
 #[test]
 fn the_example_documents_every_key_and_no_other() {
     let example = paper("agent.example.toml");
-    let mut documented: [BTreeSet<String>; 3] = Default::default();
+    let mut documented: [BTreeSet<String>; 4] = Default::default();
     let mut table = 0;
     for line in example.lines() {
         match line {
             "[[user]]" => table = 1,
             "[builtin]" => table = 2,
+            "[device]" => table = 3,
             _ => documented[table].extend(setting(line).map(|(key, _)| key.to_owned())),
         }
     }
-    documented[0].extend(["user".to_owned(), "builtin".to_owned()]);
-    let tables = ["zz = 1", "[[user]]\nzz = 1", "[builtin]\nzz = 1"];
+    documented[0].extend(["user", "builtin", "device"].map(str::to_owned));
+    let tables = [
+        "zz = 1",
+        "[[user]]\nzz = 1",
+        "[builtin]\nzz = 1",
+        "[device]\nzz = 1",
+    ];
     for (documented, table) in documented.iter().zip(tables) {
         assert_eq!(*documented, known(table));
     }

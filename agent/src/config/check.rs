@@ -2,6 +2,8 @@
 //!
 //! Everything is looked at before anything is refused, so that one run tells all that is wrong. Called by [`super::file`].
 
+mod device;
+
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -13,9 +15,16 @@ use toml::Spanned;
 
 use super::file::{Check, File, FileBuiltin, FileUser};
 use super::{Config, Data, Serve, Signaling, Token, is_token};
+use crate::device::simulated::SimulatedConfig;
 use crate::serve::builtin::BuiltinConfig;
 use crate::serve::builtin::authentication::User;
 use crate::serve::forward::ForwardConfig;
+
+/// Bytes of pictures, films and messages together, if the owner does not say: sixteen films of half a gigabyte.
+const CONTENT_BYTES_DEFAULT: u64 = 8 << 30;
+
+/// Less than this would not even hold one photograph.
+const CONTENT_BYTES_LEAST: u64 = 1 << 20;
 
 impl Check<'_> {
     /// The checked configuration; `None` only if something wrong was noted.
@@ -36,11 +45,12 @@ impl Check<'_> {
             1..=86_400,
             3_600,
         );
+        let device = self.device(file.device, file.forward.is_some());
         let users = self.users(file.authentication, file.user, file.forward.is_some());
         let serve = match (file.forward, file.builtin) {
             (Some(to), None) => self.forward(&to, idle_s).map(Serve::Forward),
             (None, Some(builtin)) => {
-                let builtin = self.builtin(builtin, users?, linger_s);
+                let builtin = self.builtin(builtin, users?, linger_s, device);
                 builtin.map(Serve::Builtin)
             }
             (Some(to), Some(_)) => {
@@ -220,9 +230,15 @@ impl Check<'_> {
         builtin: Spanned<FileBuiltin>,
         users: Option<Vec<User>>,
         linger_s: u32,
+        device: SimulatedConfig,
     ) -> Option<BuiltinConfig> {
         let span = builtin.span();
-        let FileBuiltin { database, import } = builtin.into_inner();
+        let FileBuiltin {
+            database,
+            import,
+            content_bytes_max,
+        } = builtin.into_inner();
+        let content_bytes_max = self.content_bytes_max(content_bytes_max);
         let Some(database) = database else {
             self.error(
                 Some(span),
@@ -235,7 +251,21 @@ impl Check<'_> {
             import: import.iter().map(|path| self.path(path)).collect(),
             users,
             linger_s,
+            content_bytes_max,
+            device,
         })
+    }
+
+    fn content_bytes_max(&mut self, value: Option<Spanned<i64>>) -> u64 {
+        let Some(value) = value else {
+            return CONTENT_BYTES_DEFAULT;
+        };
+        let bytes = u64::try_from(*value.get_ref()).unwrap_or_default();
+        if bytes < CONTENT_BYTES_LEAST {
+            let fault = format!("builtin.content_bytes_max: is not {CONTENT_BYTES_LEAST} or more");
+            self.error(Some(value.span()), fault);
+        }
+        bytes
     }
 
     /// The users, `None` if authentication is off; and outside of that `None` if something is wrong.

@@ -68,6 +68,7 @@ pub(super) struct File {
     pub(super) authentication: Option<Spanned<String>>,
     pub(super) user: Vec<Spanned<FileUser>>,
     pub(super) builtin: Option<Spanned<FileBuiltin>>,
+    pub(super) device: Option<Spanned<FileDevice>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -83,6 +84,23 @@ pub(super) struct FileUser {
 pub(super) struct FileBuiltin {
     pub(super) database: Option<Spanned<PathBuf>>,
     pub(super) import: Vec<PathBuf>,
+    pub(super) content_bytes_max: Option<Spanned<i64>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct FileDevice {
+    pub(super) kind: Option<Spanned<String>>,
+    pub(super) seed: Option<Spanned<i64>>,
+    pub(super) battery_percent: Option<Spanned<i64>>,
+    pub(super) drain_s: Option<Spanned<i64>>,
+    pub(super) charge_s: Option<Spanned<i64>>,
+    pub(super) dial_ms: Option<Spanned<i64>>,
+    pub(super) ring_ms: Option<Spanned<i64>>,
+    pub(super) no_answer_ms: Option<Spanned<i64>>,
+    pub(super) talk_ms: Option<Spanned<i64>>,
+    pub(super) send_ms: Option<Spanned<i64>>,
+    pub(super) delivery_ms: Option<Spanned<i64>>,
 }
 
 impl Config {
@@ -269,7 +287,7 @@ mod tests {
         /etc/everline/agent.toml:2: gateways: expected host:port, an IPv6 host in brackets
         /etc/everline/agent.toml:3: timeout_s: invalid type: string "long", expected a whole number
         /etc/everline/agent.toml:4: linger_s: 301 is not from 0 to 300
-        /etc/everline/agent.toml:5: unknown field `colour`, expected one of `msisdn`, `gateways`, `data_port`, `token`, `token_file`, `timeout_s`, `linger_s`, `connect_timeout_ms`, `answer_timeout_ms`, `shutdown_timeout_ms`, `data_channels_max`, `forward`, `forward_idle_timeout_s`, `authentication`, `user`, `builtin`
+        /etc/everline/agent.toml:5: unknown field `colour`, expected one of `msisdn`, `gateways`, `data_port`, `token`, `token_file`, `timeout_s`, `linger_s`, `connect_timeout_ms`, `answer_timeout_ms`, `shutdown_timeout_ms`, `data_channels_max`, `forward`, `forward_idle_timeout_s`, `authentication`, `user`, `builtin`, `device`
         /etc/everline/agent.toml:6: authentication: expected "basic" or "none"
         /etc/everline/agent.toml:8: user: say one of password and password_hash, and not an empty one
         /etc/everline/agent.toml:10: user.name: is missing, empty, or holds a colon

@@ -8,6 +8,7 @@
 //! | [`authentication`] | who is calling |
 //! | [`personal_data`] | the manager of lists and items, the same for every resource |
 //! | [`representation`], [`json`], [`xml`], [`vcard`] | which form is wanted or sent, and the forms |
+//! | [`idempotency`] | what is sent twice is done once |
 //! | [`consent`] | the notifier: nothing is done without its permit |
 //! | [`store`], [`blobs`], [`import`] | SQLite, and what is brought into it at start |
 //! | [`events`] | who is told what happens |
@@ -19,6 +20,7 @@ pub mod consent;
 pub mod contacts;
 pub mod events;
 pub mod handset;
+pub mod idempotency;
 pub mod import;
 pub mod json;
 pub mod personal_data;
@@ -44,7 +46,13 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use authentication::{Authentication, User, UserError, Users};
+use consent::Gate;
+use events::Events;
+use handset::Handset;
+use idempotency::Keys;
 use store::{Store, StoreError};
+
+use crate::device::simulated::{Simulated, SimulatedConfig};
 
 /// How long the head of a request may take on a channel that is not kept.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -63,6 +71,10 @@ pub struct BuiltinConfig {
     pub users: Option<Vec<User>>,
     /// Seconds for which a data channel is kept for the next request; 0: one response each.
     pub linger_s: u32,
+    /// Bytes that all pictures, films, messages and kept forms may have together.
+    pub content_bytes_max: u64,
+    /// How the handset that stands for the hardware behaves.
+    pub device: SimulatedConfig,
 }
 
 /// The embedded web server could not be made ready.
@@ -86,6 +98,8 @@ pub enum OpenError {
 pub struct Builtin {
     router: Router,
     linger: Duration,
+    /// The simulated handset, for the controls on the owner's screen; `None`: the hardware is real.
+    pub simulated: Option<Arc<Simulated>>,
 }
 
 impl Builtin {
@@ -97,6 +111,11 @@ impl Builtin {
         };
         let store =
             Store::open(&config.database, resource::ALL).map_err(failed(&config.database))?;
+        let content_bytes_max = config.content_bytes_max;
+        store
+            .run(move |db| blobs::limit(db.connection(), content_bytes_max))
+            .await
+            .map_err(failed(&config.database))?;
         for path in config.import.clone() {
             let imported = store
                 .run(move |db| import::file(db, &contacts::CONTACTS, &path))
@@ -107,9 +126,18 @@ impl Builtin {
             Some(users) => Authentication::Basic(Arc::new(Users::new(users.clone())?)),
             None => Authentication::Off,
         };
+        let simulated = Simulated::new(config.device.clone());
+        let handset = Handset {
+            store,
+            gate: Gate::open(),
+            device: simulated.clone(),
+            events: Events::default(),
+            keys: Keys::default(),
+        };
         Ok(Self {
-            router: web::router(resource::ALL, &store, authentication),
+            router: web::router(resource::ALL, &handset, authentication),
             linger: Duration::from_secs(config.linger_s.into()),
+            simulated: Some(simulated),
         })
     }
 

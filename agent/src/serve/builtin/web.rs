@@ -16,17 +16,17 @@ use quick_xml::escape::escape;
 use serde::Serialize;
 
 use super::authentication::{Authentication, Caller};
+use super::handset::Handset;
 use super::personal_data;
 use super::prefix;
 use super::problem::{self, Kind, Problem};
 use super::representation::Format;
 use super::resource::Resource;
-use super::store::Store;
 
 /// Everything that the handset offers.
 pub fn router(
     resources: &'static [&'static Resource],
-    store: &Store,
+    handset: &Handset,
     authentication: Authentication,
 ) -> Router {
     let menu = move |headers, caller| menu(resources, headers, caller);
@@ -35,7 +35,7 @@ pub fn router(
     });
     let mut router = Router::new().route("/", root);
     for resource in resources {
-        router = router.merge(personal_data::routes(resource, store));
+        router = router.merge(personal_data::routes(resource, &handset.store));
     }
     // The last layer is the outermost: a problem of the authentication is rendered like any other.
     router

@@ -1,0 +1,68 @@
+//! Holds the `[device]` table against what a simulated handset can be told.
+
+use std::time::Duration;
+
+use toml::Spanned;
+
+use super::super::file::{Check, FileDevice};
+use crate::device::simulated::SimulatedConfig;
+
+/// A year, for a battery that hardly drains in a long test.
+const SECONDS_MAX: u32 = 31_536_000;
+
+impl Check<'_> {
+    /// How the simulated handset behaves: without the table as it does by itself.
+    pub(super) fn device(
+        &mut self,
+        device: Option<Spanned<FileDevice>>,
+        forward: bool,
+    ) -> SimulatedConfig {
+        let usual = SimulatedConfig::default();
+        let Some(device) = device else {
+            return usual;
+        };
+        let span = device.span();
+        let device = device.into_inner();
+        if forward {
+            let fault = "device: has no effect with forward; it is the embedded web server's";
+            self.error(Some(span.clone()), fault);
+        }
+        match device.kind {
+            Some(kind) if kind.get_ref() == "simulated" => {}
+            Some(kind) => self.error(Some(kind.span()), "device.kind: expected \"simulated\""),
+            None => self.error(
+                Some(span),
+                "device.kind: is missing; \"simulated\" is the one that there is",
+            ),
+        }
+        let full = u32::from(usual.battery_percent);
+        let percent = self.number(
+            "device.battery_percent",
+            device.battery_percent,
+            0..=100,
+            full,
+        );
+        let mut seconds = |key, value, usual: Duration| {
+            let usual = u32::try_from(usual.as_secs()).unwrap_or(SECONDS_MAX);
+            Duration::from_secs(self.number(key, value, 1..=SECONDS_MAX, usual).into())
+        };
+        let drain = seconds("device.drain_s", device.drain_s, usual.drain);
+        let charge = seconds("device.charge_s", device.charge_s, usual.charge);
+        let mut millis = |key, value, usual: Duration| {
+            let usual = u32::try_from(usual.as_millis()).unwrap_or(u32::MAX);
+            self.millis(key, value, usual)
+        };
+        SimulatedConfig {
+            battery_percent: u8::try_from(percent).unwrap_or(100),
+            drain,
+            charge,
+            dial: millis("device.dial_ms", device.dial_ms, usual.dial),
+            ring: millis("device.ring_ms", device.ring_ms, usual.ring),
+            no_answer: millis("device.no_answer_ms", device.no_answer_ms, usual.no_answer),
+            talk: millis("device.talk_ms", device.talk_ms, usual.talk),
+            send: millis("device.send_ms", device.send_ms, usual.send),
+            delivery: millis("device.delivery_ms", device.delivery_ms, usual.delivery),
+            seed: u64::from(self.number("device.seed", device.seed, 0..=u32::MAX, 1)),
+        }
+    }
+}
