@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::consent::Gate;
 use super::events::Events;
+use super::idempotency::Keys;
 use super::store::Store;
 use crate::device::Device;
 
@@ -18,4 +19,6 @@ pub struct Handset {
     pub device: Arc<dyn Device>,
     /// Who is told what happens.
     pub events: Events,
+    /// The idempotency keys whose requests are being done.
+    pub keys: Keys,
 }

@@ -6,8 +6,8 @@ use std::fmt::Write;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, VARY, WWW_AUTHENTICATE};
-use http::{HeaderValue, StatusCode};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, VARY};
+use http::{HeaderName, HeaderValue, StatusCode};
 use quick_xml::escape::escape;
 use serde::Serialize;
 
@@ -21,6 +21,7 @@ pub struct Problem {
     kind: Kind,
     detail: String,
     field: Option<String>,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// Every kind of problem: `docs/agent-api.md` lists them, and a test holds the two against each other.
@@ -32,6 +33,8 @@ pub enum Kind {
     BadQuery,
     /// No identity, or a wrong password.
     Unauthorized,
+    /// Too many attempts failed, or come at once.
+    TooManyAttempts,
     /// No resource of this name, or no item of this id.
     NotFound,
     /// A method that this URL does not have.
@@ -48,6 +51,18 @@ pub enum Kind {
     Internal,
     /// The store has no room.
     StoreFull,
+    /// An `Idempotency-Key` that is none.
+    BadKey,
+    /// An `Idempotency-Key` that came with another request before.
+    KeyReused,
+    /// The first request with this `Idempotency-Key` is not done yet.
+    InProgress,
+    /// As many tasks are running as may be.
+    TooManyTasks,
+    /// As many callers listen to events as may.
+    TooManyListeners,
+    /// The response to an asynchronous request is no longer kept.
+    ResponseGone,
 }
 
 impl Kind {
@@ -56,6 +71,7 @@ impl Kind {
         Self::BadItem,
         Self::BadQuery,
         Self::Unauthorized,
+        Self::TooManyAttempts,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::NotAcceptable,
@@ -64,6 +80,12 @@ impl Kind {
         Self::UnsupportedMediaType,
         Self::Internal,
         Self::StoreFull,
+        Self::BadKey,
+        Self::KeyReused,
+        Self::InProgress,
+        Self::TooManyTasks,
+        Self::TooManyListeners,
+        Self::ResponseGone,
     ];
 
     /// Status, slug and title.
@@ -83,6 +105,11 @@ impl Kind {
                 StatusCode::UNAUTHORIZED,
                 "unauthorized",
                 "A user name and a password are needed",
+            ),
+            Self::TooManyAttempts => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too-many-attempts",
+                "Too many attempts to sign in",
             ),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is nothing here"),
             Self::MethodNotAllowed => (
@@ -120,6 +147,36 @@ impl Kind {
                 "store-full",
                 "The handset has no room for it",
             ),
+            Self::BadKey => (
+                StatusCode::BAD_REQUEST,
+                "bad-key",
+                "The Idempotency-Key can't be read",
+            ),
+            Self::KeyReused => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "key-reused",
+                "The Idempotency-Key belongs to another request",
+            ),
+            Self::InProgress => (
+                StatusCode::CONFLICT,
+                "in-progress",
+                "The first request with this key is not done yet",
+            ),
+            Self::TooManyTasks => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too-many-tasks",
+                "The handset is doing as much as it can",
+            ),
+            Self::TooManyListeners => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too-many-listeners",
+                "As many callers listen as may",
+            ),
+            Self::ResponseGone => (
+                StatusCode::GONE,
+                "response-gone",
+                "The response is no longer kept",
+            ),
         }
     }
 }
@@ -131,7 +188,20 @@ impl Problem {
             kind,
             detail: detail.into(),
             field: None,
+            headers: Vec::new(),
         }
+    }
+
+    /// The same with a header of its own: a challenge, a `Retry-After`.
+    #[must_use]
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// Which kind it is.
+    pub fn kind(&self) -> Kind {
+        self.kind
     }
 }
 
@@ -141,6 +211,7 @@ impl From<FieldError> for Problem {
             kind: Kind::BadItem,
             detail: error.to_string(),
             field: Some(error.field),
+            headers: Vec::new(),
         }
     }
 }
@@ -180,15 +251,20 @@ pub fn render(mut response: Response, format: Format) -> Response {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(VARY, HeaderValue::from_static("Accept"));
     match problem.kind {
-        Kind::Unauthorized => {
-            let challenge = "Basic realm=\"handset\", charset=\"UTF-8\"";
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
-        }
         Kind::Internal => {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("10"));
         }
+        Kind::InProgress => {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        Kind::TooManyTasks | Kind::TooManyListeners => {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("30"));
+        }
         // `Allow` comes from the router, which knows the methods.
         _ => {}
+    }
+    for (name, value) in &problem.headers {
+        headers.append(name, value.clone());
     }
     let body = match format {
         Format::Json => problem.json(),
