@@ -10,7 +10,9 @@
 //! | [`connection`] | one signaling connection: REQUESTPENDING comes here |
 //! | [`data_channel`] | one data channel for each request |
 //! | [`device`] | what the hardware does, as one trait |
+//! | [`gsm`] | messages and SIM cards as GSM has them |
 //! | [`serve`] | who answers: [`serve::forward`] a local web server, [`serve::builtin`] the embedded one |
+//! | [`owner`] | the owner's screen, on loopback alone |
 //!
 //! Each stage knows only those below it. The manager and the web servers meet in [`serve::Serve`] alone (R9). Everything
 //! async runs on one thread; the store has a second one, and password hashing a third while it lasts.
@@ -20,6 +22,8 @@ pub mod config;
 pub mod connection;
 pub mod data_channel;
 pub mod device;
+pub mod gsm;
 pub mod manager;
+pub mod owner;
 pub mod pace;
 pub mod serve;
