@@ -2,14 +2,67 @@
 //!
 //! A manager's functions that read, change or execute take a [`Permit`]; only [`Gate::permit`] makes one. So whoever
 //! adds a route and forgets to ask finds that it does not compile.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`notifier`] | decides: the access list first, then the owner |
+//! | [`prompts`] | the prompts that are open, and who waits at each |
+//! | [`access`] | the access list |
+//! | [`audit`], [`log`] | who writes the audit log, and its table |
+//! | [`mod@moment`], [`words`] | passive: the wall clock, and acts in words |
+
+pub mod access;
+pub mod audit;
+pub mod log;
+pub mod moment;
+pub mod notifier;
+pub mod prompts;
+pub mod words;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use super::authentication::Caller;
+use super::events::Events;
 use super::problem::Problem;
 use super::resource::Action;
+use super::store::{Store, StoreError};
+use access::{Access, Subject};
+use audit::Audit;
+pub use moment::Moment;
+use notifier::Notifier;
+
+/// Parts of an act's content that the owner is shown at most.
+const DETAILS_MAX: usize = 16;
+
+/// Characters of one part that the owner is shown at most; what is longer ends in `…`.
+pub const DETAIL_CHARS_MAX: usize = 2_000;
+
+/// What the owner said about consent in the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsentConfig {
+    /// Whether the notifier is on.
+    pub enabled: bool,
+    /// How long a prompt waits for the owner.
+    pub prompt_timeout: Duration,
+    /// Lines of the audit log that are kept.
+    pub audit_rows_max: u64,
+    /// What is put into the access list, each once.
+    pub grants: Vec<(Subject, Access)>,
+}
+
+impl Default for ConsentConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            prompt_timeout: Duration::from_secs(60),
+            audit_rows_max: 50_000,
+            grants: Vec::new(),
+        }
+    }
+}
 
 /// What a caller wants to do: what is looked up in the access list, and what the owner is shown.
 #[derive(Debug, Clone)]
@@ -35,30 +88,103 @@ pub struct Detail {
     pub text: String,
 }
 
+/// Who decided about an act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum By {
+    /// The access list.
+    List,
+    /// The owner.
+    Owner,
+    /// Nobody within the prompt's time.
+    NoAnswer,
+    /// There were too many prompts.
+    Limit,
+    /// The owner had silenced the user.
+    Silenced,
+    /// The caller, who went away before the answer.
+    Withdrawn,
+    /// Nobody: the notifier is off.
+    Off,
+}
+
+impl By {
+    /// `list`, `owner`, `no-answer`, `limit`, `silenced`, `withdrawn`, `off`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::List => "list",
+            Self::Owner => "owner",
+            Self::NoAnswer => "no-answer",
+            Self::Limit => "limit",
+            Self::Silenced => "silenced",
+            Self::Withdrawn => "withdrawn",
+            Self::Off => "off",
+        }
+    }
+}
+
 /// The right to do one act, once. What became of it is written into the audit log when it is [`Permit::done`] or dropped.
 #[derive(Debug)]
 #[must_use = "a permit is given for an act that is then done"]
-pub struct Permit(());
+pub struct Permit(Option<(Audit, i64)>);
 
 impl Permit {
     /// Tells how the act ended: `201 /contacts/7`, `failed: no-coverage`.
-    pub fn done(self, _outcome: &str) {}
+    pub fn done(mut self, outcome: &str) {
+        if let Some((audit, line)) = self.0.take() {
+            audit.outcome(line, outcome);
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some((audit, line)) = self.0.take() {
+            audit.outcome(line, "ended without an outcome");
+        }
+    }
 }
 
 /// Decides about acts; a clone is the same one.
 #[derive(Debug, Clone)]
-pub struct Gate(());
+pub struct Gate(Option<Arc<Notifier>>);
 
 impl Gate {
-    /// A gate that permits everything: the notifier is off.
+    /// A gate that permits everything and writes nothing down.
     pub fn open() -> Self {
-        Self(())
+        Self(None)
+    }
+
+    /// The gate that the configuration describes: a notifier that asks, or, where that is off, one that only writes the
+    /// audit log.
+    pub async fn start(
+        store: &Store,
+        events: &Events,
+        config: &ConsentConfig,
+    ) -> Result<Self, StoreError> {
+        let notifier = Notifier::start(store, events, config).await?;
+        Ok(Self(Some(Arc::new(notifier))))
     }
 
     /// Waits for the right to do it: from the access list at once, from the owner within the prompt's time. Otherwise
     /// the problem that says why not (R62, R64).
-    #[expect(clippy::unused_async, reason = "waits for the owner")]
-    pub async fn permit(&self, _act: Act) -> Result<Permit, Problem> {
-        Ok(Permit(()))
+    ///
+    /// Whoever drops this future withdraws the request.
+    pub async fn permit(&self, mut act: Act) -> Result<Permit, Problem> {
+        let Some(notifier) = &self.0 else {
+            return Ok(Permit(None));
+        };
+        act.content.truncate(DETAILS_MAX);
+        for detail in &mut act.content {
+            if let Some((cut, _)) = detail.text.char_indices().nth(DETAIL_CHARS_MAX) {
+                detail.text.truncate(cut);
+                detail.text.push('…');
+            }
+        }
+        notifier.permit(act).await
+    }
+
+    /// The notifier, for the owner's side; `None` for [`Gate::open`].
+    pub fn notifier(&self) -> Option<&Arc<Notifier>> {
+        self.0.as_ref()
     }
 }

@@ -51,6 +51,14 @@ pub enum Kind {
     Internal,
     /// The store has no room.
     StoreFull,
+    /// The owner denied it for good.
+    Denied,
+    /// The owner denied it this time.
+    DeniedNow,
+    /// The owner was asked, and did not answer in time.
+    NoAnswer,
+    /// The owner is asked too much already.
+    TooManyPrompts,
     /// An `Idempotency-Key` that is none.
     BadKey,
     /// An `Idempotency-Key` that came with another request before.
@@ -80,6 +88,10 @@ impl Kind {
         Self::UnsupportedMediaType,
         Self::Internal,
         Self::StoreFull,
+        Self::Denied,
+        Self::DeniedNow,
+        Self::NoAnswer,
+        Self::TooManyPrompts,
         Self::BadKey,
         Self::KeyReused,
         Self::InProgress,
@@ -146,6 +158,26 @@ impl Kind {
                 StatusCode::INSUFFICIENT_STORAGE,
                 "store-full",
                 "The handset has no room for it",
+            ),
+            Self::Denied => (
+                StatusCode::FORBIDDEN,
+                "denied",
+                "The owner does not permit it",
+            ),
+            Self::DeniedNow => (
+                StatusCode::FORBIDDEN,
+                "denied-now",
+                "The owner does not permit it now",
+            ),
+            Self::NoAnswer => (
+                StatusCode::FORBIDDEN,
+                "no-answer",
+                "The owner did not answer",
+            ),
+            Self::TooManyPrompts => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too-many-prompts",
+                "The owner is asked too much already",
             ),
             Self::BadKey => (
                 StatusCode::BAD_REQUEST,
@@ -253,6 +285,10 @@ pub fn render(mut response: Response, format: Format) -> Response {
     match problem.kind {
         Kind::Internal => {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("10"));
+        }
+        // As long as a prompt waits if nothing else is configured.
+        Kind::TooManyPrompts => {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("60"));
         }
         Kind::InProgress => {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));

@@ -12,6 +12,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use tokio::sync::{mpsc, oneshot};
 
+use super::consent::{access, log};
 use super::blobs::{self, Blob};
 use super::{idempotency, json};
 use super::resource::{Item, Resource};
@@ -21,7 +22,13 @@ const LAYOUT: i64 = 1;
 
 /// The tables that modules keep beside the items. Each makes its own if they are not there, and changes what an older
 /// agent left; they are laid out in this order, before the items' tables.
-const SCHEMAS: &[&str] = &[SCHEMA, blobs::SCHEMA, idempotency::SCHEMA];
+const SCHEMAS: &[&str] = &[
+    SCHEMA,
+    blobs::SCHEMA,
+    idempotency::SCHEMA,
+    access::SCHEMA,
+    log::SCHEMA,
+];
 
 /// Files that were imported.
 const SCHEMA: &str =

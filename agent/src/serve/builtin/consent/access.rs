@@ -1,0 +1,500 @@
+//! The access list (R65, R66): which user may do what with which resource, for how long, how many times.
+//!
+//! One row for each user, resource and action; `*` stands for every resource or every action. [`take`] is where the
+//! notifier looks and counts down, in one statement; the rest is the list manager's. All of it runs on the store's thread.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::Serialize;
+
+use super::Moment;
+use crate::serve::builtin::store::StoreError;
+
+/// The table.
+pub const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS access (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    user TEXT NOT NULL,
+    resource TEXT NOT NULL,
+    action TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    until INTEGER,
+    uses_left INTEGER,
+    since INTEGER NOT NULL,
+    UNIQUE (user, resource, action)
+) STRICT;
+CREATE TABLE IF NOT EXISTS access_granted (
+    entry TEXT PRIMARY KEY
+) WITHOUT ROWID, STRICT;";
+
+/// In an entry: every resource, or every action.
+pub const ANY: &str = "*";
+
+/// Entries at most.
+pub const ENTRIES_MAX: i64 = 10_000;
+
+/// Times of one entry at most.
+pub const TIMES_MAX: i64 = 1_000_000;
+
+/// Seconds for which an entry may permit at most: a year.
+pub const SECONDS_MAX: i64 = 31_536_000;
+
+/// How long an entry whose time is over is still shown.
+const EXPIRED_SHOWN_MS: i64 = 24 * 60 * 60 * 1_000;
+
+/// Types of access (R65).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Permitted.
+    Unlimited,
+    /// Permitted until a moment.
+    Temporary,
+    /// Permitted so many times.
+    NumberOfTimes,
+    /// Permitted the next time.
+    OneTime,
+    /// Denied the next time.
+    OnceDenied,
+    /// Denied, and nobody is asked.
+    PermanentlyDenied,
+}
+
+impl Kind {
+    /// Each of them.
+    pub const ALL: [Self; 6] = [
+        Self::Unlimited,
+        Self::Temporary,
+        Self::NumberOfTimes,
+        Self::OneTime,
+        Self::OnceDenied,
+        Self::PermanentlyDenied,
+    ];
+
+    /// `unlimited`, `temporary`, `number-of-times`, `one-time`, `once-denied`, `permanently-denied`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unlimited => "unlimited",
+            Self::Temporary => "temporary",
+            Self::NumberOfTimes => "number-of-times",
+            Self::OneTime => "one-time",
+            Self::OnceDenied => "once-denied",
+            Self::PermanentlyDenied => "permanently-denied",
+        }
+    }
+
+    /// The kind of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// Whether each act takes one use of it.
+    pub fn is_counted(self) -> bool {
+        matches!(self, Self::NumberOfTimes | Self::OneTime | Self::OnceDenied)
+    }
+
+    /// Whether an act is permitted by it.
+    pub fn permits(self) -> bool {
+        !matches!(self, Self::OnceDenied | Self::PermanentlyDenied)
+    }
+}
+
+/// What an entry says: its kind, with the time or the number that it needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// [`Kind::Unlimited`].
+    Unlimited,
+    /// [`Kind::Temporary`], until this moment.
+    Temporary(Moment),
+    /// [`Kind::NumberOfTimes`], so many.
+    NumberOfTimes(i64),
+    /// [`Kind::OneTime`].
+    OneTime,
+    /// [`Kind::OnceDenied`].
+    OnceDenied,
+    /// [`Kind::PermanentlyDenied`].
+    PermanentlyDenied,
+}
+
+impl Access {
+    /// Its kind.
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::Unlimited => Kind::Unlimited,
+            Self::Temporary(_) => Kind::Temporary,
+            Self::NumberOfTimes(_) => Kind::NumberOfTimes,
+            Self::OneTime => Kind::OneTime,
+            Self::OnceDenied => Kind::OnceDenied,
+            Self::PermanentlyDenied => Kind::PermanentlyDenied,
+        }
+    }
+
+    fn until(self) -> Option<i64> {
+        match self {
+            Self::Temporary(until) => Some(until.0),
+            _ => None,
+        }
+    }
+
+    fn uses_left(self) -> Option<i64> {
+        match self {
+            Self::NumberOfTimes(times) => Some(times),
+            Self::OneTime | Self::OnceDenied => Some(1),
+            _ => None,
+        }
+    }
+}
+
+/// Whose entry, and for what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    /// The remote user.
+    pub user: String,
+    /// Name of a resource, or [`ANY`].
+    pub resource: String,
+    /// Name of an action, or [`ANY`].
+    pub action: String,
+}
+
+/// One row of the list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Names it.
+    pub id: i64,
+    /// Whose, and for what.
+    pub subject: Subject,
+    /// What it says.
+    pub kind: Kind,
+    /// Until when, if it has a time.
+    pub until: Option<Moment>,
+    /// How many times are left, if they are counted.
+    pub uses_left: Option<i64>,
+    /// When it was made or changed.
+    pub since: Moment,
+}
+
+impl Entry {
+    /// Whether its time is over.
+    pub fn is_expired(&self, now: Moment) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
+}
+
+/// What the list says to an act, and one use taken where uses are counted; `None`: it says nothing, and the owner is asked.
+/// The most specific entry counts; one whose time is over or whose uses are used up counts no more.
+///
+/// The count-down is exact because it is one statement that holds only while a use is left, in the transaction of whoever
+/// calls: nothing is done before that has committed, and a use that was taken is not given back.
+pub fn take(
+    connection: &Connection,
+    now: Moment,
+    (user, resource, action): (&str, &str, &str),
+) -> Result<Option<Kind>, StoreError> {
+    let mut select = connection.prepare_cached(
+        "SELECT id, kind, uses_left FROM access
+         WHERE user = ?1 AND resource IN (?2, '*') AND action IN (?3, '*')
+           AND (until IS NULL OR until > ?4) AND (uses_left IS NULL OR uses_left > 0)
+         ORDER BY resource = '*', action = '*' LIMIT 1",
+    )?;
+    let found = select
+        .query_row(params![user, resource, action, now.0], |row| {
+            Ok((
+                row.get::<_, i64>(0)?,
+                kind(row, 1)?,
+                row.get::<_, Option<i64>>(2)?,
+            ))
+        })
+        .optional()?;
+    let Some((id, kind, uses_left)) = found else {
+        return Ok(None);
+    };
+    if uses_left.is_none() {
+        return Ok(Some(kind));
+    }
+    let taken = connection
+        .prepare_cached("UPDATE access SET uses_left = uses_left - 1 WHERE id = ?1 AND uses_left > 0")?
+        .execute([id])?;
+    connection
+        .prepare_cached("DELETE FROM access WHERE id = ?1 AND uses_left <= 0")?
+        .execute([id])?;
+    Ok((taken == 1).then_some(kind))
+}
+
+/// Puts an entry into the list, in the place of the one that was there for the same; whether it is a new one.
+pub fn put(
+    connection: &Connection,
+    now: Moment,
+    subject: &Subject,
+    access: Access,
+) -> Result<(Entry, bool), StoreError> {
+    tidy(connection, now)?;
+    let Subject {
+        user,
+        resource,
+        action,
+    } = subject;
+    let earlier: Option<i64> = connection
+        .query_row(
+            "SELECT id FROM access WHERE user = ?1 AND resource = ?2 AND action = ?3",
+            params![user, resource, action],
+            |row| row.get(0),
+        )
+        .optional()?;
+    if let Some(id) = earlier {
+        let entry = change(connection, now, id, access)?;
+        return entry
+            .map(|entry| (entry, false))
+            .ok_or(StoreError::Broken(rusqlite::Error::QueryReturnedNoRows));
+    }
+    let entries: i64 = connection.query_row("SELECT count(*) FROM access", [], |row| row.get(0))?;
+    if entries >= ENTRIES_MAX {
+        return Err(StoreError::Full);
+    }
+    connection.execute(
+        "INSERT INTO access (user, resource, action, kind, until, uses_left, since)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        params![
+            user,
+            resource,
+            action,
+            access.kind().name(),
+            access.until(),
+            access.uses_left(),
+            now.0
+        ],
+    )?;
+    let entry = Entry {
+        id: connection.last_insert_rowid(),
+        subject: subject.clone(),
+        kind: access.kind(),
+        until: access.until().map(Moment),
+        uses_left: access.uses_left(),
+        since: now,
+    };
+    Ok((entry, true))
+}
+
+/// Changes what an entry says; `None`: there is none of this id.
+pub fn change(
+    connection: &Connection,
+    now: Moment,
+    id: i64,
+    access: Access,
+) -> Result<Option<Entry>, StoreError> {
+    connection.execute(
+        "UPDATE access SET kind = ?2, until = ?3, uses_left = ?4, since = ?5 WHERE id = ?1",
+        params![
+            id,
+            access.kind().name(),
+            access.until(),
+            access.uses_left(),
+            now.0
+        ],
+    )?;
+    let mut select = connection.prepare_cached(&format!("{SELECT} WHERE id = ?1"))?;
+    Ok(select.query_row([id], entry).optional()?)
+}
+
+/// Deletes an entry; `false` if there is none of this id.
+pub fn delete(connection: &Connection, id: i64) -> Result<bool, StoreError> {
+    Ok(connection.execute("DELETE FROM access WHERE id = ?1", [id])? == 1)
+}
+
+/// Takes every entry of a user away: whoever gets the name later begins with nothing.
+pub fn forget_user(connection: &Connection, user: &str) -> Result<(), StoreError> {
+    connection.execute("DELETE FROM access WHERE user = ?1", [user])?;
+    Ok(())
+}
+
+/// At most `limit` entries behind the id `after`, of one user or of all, and whether there are more.
+pub fn list(
+    connection: &Connection,
+    user: Option<&str>,
+    after: i64,
+    limit: u32,
+) -> Result<(Vec<Entry>, bool), StoreError> {
+    let mut select = connection.prepare_cached(&format!(
+        "{SELECT} WHERE id > ?1 AND (?2 IS NULL OR user = ?2) ORDER BY id LIMIT ?3"
+    ))?;
+    let rows = select.query_map(params![after, user, i64::from(limit) + 1], entry)?;
+    let mut entries = rows.collect::<Result<Vec<_>, _>>()?;
+    let more = entries.len() > limit as usize;
+    entries.truncate(limit as usize);
+    Ok((entries, more))
+}
+
+/// Puts in what the configuration grants, each once: what the owner changed or deleted since does not come back. An entry
+/// that the owner made is never replaced.
+pub fn grant(
+    connection: &Connection,
+    now: Moment,
+    subject: &Subject,
+    access: Access,
+) -> Result<(), StoreError> {
+    let Subject {
+        user,
+        resource,
+        action,
+    } = subject;
+    let name = format!("{resource} {action} {} {user}", access.kind().name());
+    let new = connection.execute(
+        "INSERT OR IGNORE INTO access_granted (entry) VALUES (?1)",
+        [name],
+    )?;
+    let there: bool = connection.query_row(
+        "SELECT EXISTS (SELECT 1 FROM access WHERE user = ?1 AND resource = ?2 AND action = ?3)",
+        params![user, resource, action],
+        |row| row.get(0),
+    )?;
+    if new == 1 && !there {
+        put(connection, now, subject, access)?;
+    }
+    Ok(())
+}
+
+/// Entries whose time was over long ago go.
+fn tidy(connection: &Connection, now: Moment) -> Result<(), StoreError> {
+    connection.execute(
+        "DELETE FROM access WHERE until <= ?1",
+        [now.0.saturating_sub(EXPIRED_SHOWN_MS)],
+    )?;
+    Ok(())
+}
+
+const SELECT: &str =
+    "SELECT id, user, resource, action, kind, until, uses_left, since FROM access";
+
+fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    Ok(Entry {
+        id: row.get(0)?,
+        subject: Subject {
+            user: row.get(1)?,
+            resource: row.get(2)?,
+            action: row.get(3)?,
+        },
+        kind: kind(row, 4)?,
+        until: row.get::<_, Option<i64>>(5)?.map(Moment),
+        uses_left: row.get(6)?,
+        since: Moment(row.get(7)?),
+    })
+}
+
+/// A word that no agent wrote permits nothing.
+fn kind(row: &Row<'_>, column: usize) -> rusqlite::Result<Kind> {
+    let name: String = row.get(column)?;
+    Ok(Kind::named(&name).unwrap_or(Kind::PermanentlyDenied))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Moment = Moment(1_000_000);
+
+    fn opened() -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(SCHEMA).unwrap();
+        connection
+    }
+
+    fn subject(resource: &str, action: &str) -> Subject {
+        Subject {
+            user: "alice".to_owned(),
+            resource: resource.to_owned(),
+            action: action.to_owned(),
+        }
+    }
+
+    fn contacts_list(connection: &Connection, now: i64) -> Option<Kind> {
+        take(connection, Moment(now), ("alice", "contacts", "list")).unwrap()
+    }
+
+    #[test]
+    fn r65_each_kind_of_access_says_what_its_name_says() {
+        let cases: [(Access, [Option<Kind>; 3]); 6] = [
+            (Access::Unlimited, [Some(Kind::Unlimited); 3]),
+            (Access::Temporary(Moment(2_000_000)), [Some(Kind::Temporary), Some(Kind::Temporary), None]),
+            (Access::NumberOfTimes(2), [Some(Kind::NumberOfTimes), Some(Kind::NumberOfTimes), None]),
+            (Access::OneTime, [Some(Kind::OneTime), None, None]),
+            (Access::OnceDenied, [Some(Kind::OnceDenied), None, None]),
+            (Access::PermanentlyDenied, [Some(Kind::PermanentlyDenied); 3]),
+        ];
+        for (access, told) in cases {
+            let connection = opened();
+            put(&connection, NOW, &subject("contacts", "list"), access).unwrap();
+            let times = [NOW.0, 1_999_999, 2_000_000];
+            assert_eq!(times.map(|now| contacts_list(&connection, now)), told, "{access:?}");
+            assert_eq!(take(&connection, NOW, ("bob", "contacts", "list")).unwrap(), None);
+            assert_eq!(take(&connection, NOW, ("alice", "contacts", "add")).unwrap(), None);
+            assert_eq!(take(&connection, NOW, ("alice", "notes", "list")).unwrap(), None);
+        }
+    }
+
+    #[test]
+    fn r65_the_most_specific_entry_counts_while_it_lasts() {
+        let connection = opened();
+        let put = |resource, action, access| {
+            put(&connection, NOW, &subject(resource, action), access).unwrap()
+        };
+        put(ANY, ANY, Access::PermanentlyDenied);
+        assert_eq!(contacts_list(&connection, NOW.0), Some(Kind::PermanentlyDenied));
+        put(ANY, "list", Access::Unlimited);
+        assert_eq!(contacts_list(&connection, NOW.0), Some(Kind::Unlimited));
+        put("contacts", ANY, Access::PermanentlyDenied);
+        assert_eq!(contacts_list(&connection, NOW.0), Some(Kind::PermanentlyDenied));
+        put("contacts", "list", Access::OneTime);
+        assert_eq!(contacts_list(&connection, NOW.0), Some(Kind::OneTime));
+        assert_eq!(contacts_list(&connection, NOW.0), Some(Kind::PermanentlyDenied));
+    }
+
+    #[test]
+    fn r66_entries_are_added_changed_listed_and_deleted() {
+        let connection = opened();
+        let contacts = subject("contacts", "list");
+        let (entry, new) = put(&connection, NOW, &contacts, Access::Unlimited).unwrap();
+        assert!(new);
+        let (again, new) = put(&connection, NOW, &contacts, Access::NumberOfTimes(3)).unwrap();
+        assert_eq!((again.id, again.uses_left, new), (entry.id, Some(3), false));
+        let until = Access::Temporary(Moment(NOW.0 + 1));
+        let changed = change(&connection, NOW, entry.id, until).unwrap().unwrap();
+        assert_eq!((changed.kind, changed.uses_left), (Kind::Temporary, None));
+        assert!(!changed.is_expired(NOW) && changed.is_expired(Moment(NOW.0 + 1)));
+        put(&connection, NOW, &subject("notes", "list"), Access::Unlimited).unwrap();
+        let (first, more) = list(&connection, Some("alice"), 0, 1).unwrap();
+        assert_eq!((first, more), (vec![changed], true));
+        assert_eq!(list(&connection, Some("bob"), 0, 9).unwrap().0, []);
+        // What expired is shown for a day, and is gone with the next change.
+        let later = Moment(NOW.0 + 2 + EXPIRED_SHOWN_MS);
+        put(&connection, later, &subject("notes", "list"), Access::Unlimited).unwrap();
+        assert_eq!(list(&connection, None, 0, 9).unwrap().0.len(), 1);
+        assert!(!delete(&connection, entry.id).unwrap());
+        assert!(change(&connection, NOW, entry.id, Access::Unlimited).unwrap().is_none());
+        forget_user(&connection, "alice").unwrap();
+        assert_eq!(list(&connection, None, 0, 9).unwrap().0, []);
+    }
+
+    #[test]
+    fn r66_what_the_configuration_grants_does_not_come_back() {
+        let connection = opened();
+        let contacts = subject("contacts", ANY);
+        let granted = || grant(&connection, NOW, &contacts, Access::Unlimited).unwrap();
+        granted();
+        let (entries, _) = list(&connection, None, 0, 9).unwrap();
+        assert_eq!(entries.len(), 1);
+        assert!(delete(&connection, entries[0].id).unwrap());
+        granted();
+        assert_eq!(list(&connection, None, 0, 9).unwrap().0, []);
+    }
+
+    #[test]
+    fn r65_a_full_list_refuses_and_still_changes() {
+        let connection = opened();
+        let row = "INSERT INTO access (user, resource, action, kind, since)
+            WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?1) SELECT n, '*', '*', 'unlimited', 0 FROM n";
+        connection.execute(row, [ENTRIES_MAX]).unwrap();
+        let refused = put(&connection, NOW, &subject("contacts", "list"), Access::Unlimited);
+        assert!(matches!(refused, Err(StoreError::Full)));
+        let mut known = subject(ANY, ANY);
+        "7".clone_into(&mut known.user);
+        assert!(!put(&connection, NOW, &known, Access::OneTime).unwrap().1);
+    }
+}

@@ -1,0 +1,225 @@
+//! The audit log: every decision of the notifier and what became of each permitted act, for the owner to read.
+//!
+//! A line that goes with a use that was taken, or with an act that changes something, is written in that transaction,
+//! before anything is done. All others go to one writer that gathers them for a moment, so that reading costs the disk
+//! one write for many requests; refusals and reads that are alike and came together are one line with a count.
+//! [`Audit::settle`] waits until everything told before is readable. The table itself is in [`super::log`].
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
+
+use super::log::{self, Line};
+use super::{Act, By, Moment};
+use crate::serve::builtin::store::{Store, StoreError};
+
+/// Letters that wait for the writer at most; one beyond them is lost, and the agent's log says so.
+const LETTERS_MAX: usize = 4_096;
+
+/// Letters of one transaction at most.
+const BATCH_MAX: usize = 512;
+
+/// How long letters are gathered before they are written.
+const GATHER: Duration = Duration::from_millis(50);
+
+/// Characters of an outcome at most.
+const OUTCOME_CHARS_MAX: usize = 200;
+
+/// What is told to the writer.
+enum Letter {
+    Line(Box<Line>),
+    Outcome(i64, Moment, String),
+    Settle(oneshot::Sender<()>),
+}
+
+/// The log; a clone is the same one.
+#[derive(Debug, Clone)]
+pub(crate) struct Audit {
+    letters: mpsc::Sender<Letter>,
+    /// Ids are given here, so that a permit knows its line before that is written.
+    last: Arc<AtomicI64>,
+    rows: Arc<AtomicI64>,
+}
+
+impl Audit {
+    /// Closes what an ended agent left open, and starts the writer; it ends with the last clone.
+    pub(super) async fn start(store: &Store, rows_max: u64) -> Result<Self, StoreError> {
+        let (last, rows) = store
+            .run(|db| log::begin(db.connection(), Moment::now()))
+            .await?;
+        let (letters, queue) = mpsc::channel(LETTERS_MAX);
+        let audit = Self {
+            letters,
+            last: Arc::new(AtomicI64::new(last)),
+            rows: Arc::new(AtomicI64::new(rows)),
+        };
+        let writer = Writer {
+            store: store.clone(),
+            rows: Arc::clone(&audit.rows),
+            rows_max: i64::try_from(rows_max).unwrap_or(i64::MAX),
+        };
+        tokio::spawn(writer.run(queue));
+        Ok(audit)
+    }
+
+    /// A line about an act, not yet written.
+    pub(super) fn line(&self, act: &Act, permitted: bool, by: By) -> Line {
+        let id = self.last.fetch_add(1, Ordering::Relaxed) + 1;
+        Line::new(id, Moment::now(), act, permitted, by)
+    }
+
+    /// Writes a line into the caller's transaction; to be told with [`Self::written`] once that has committed.
+    pub(super) fn write(connection: &Connection, line: &Line) -> Result<(), StoreError> {
+        log::insert(connection, line)
+    }
+
+    /// So many lines were committed by [`Self::write`].
+    pub(super) fn written(&self, lines: i64) {
+        self.rows.fetch_add(lines, Ordering::Relaxed);
+    }
+
+    /// Leaves a line to the writer.
+    pub(super) fn later(&self, line: Line) {
+        self.tell(Letter::Line(Box::new(line)));
+    }
+
+    /// How the act of a line ended.
+    pub(super) fn outcome(&self, id: i64, outcome: &str) {
+        let outcome = outcome.chars().take(OUTCOME_CHARS_MAX).collect();
+        self.tell(Letter::Outcome(id, Moment::now(), outcome));
+    }
+
+    /// Waits until all that was told before can be read.
+    pub(crate) async fn settle(&self) {
+        let (told, written) = oneshot::channel();
+        if self.letters.send(Letter::Settle(told)).await.is_ok() {
+            let _ = written.await;
+        }
+    }
+
+    /// Never waits: whoever decides or acts must not be held up by the log.
+    fn tell(&self, letter: Letter) {
+        if self.letters.try_send(letter).is_err() {
+            tracing::warn!("the audit log can't keep up, and misses a line");
+        }
+    }
+}
+
+/// Writes what was told, batch by batch.
+struct Writer {
+    store: Store,
+    rows: Arc<AtomicI64>,
+    rows_max: i64,
+}
+
+#[derive(Default)]
+struct Batch {
+    lines: Vec<Line>,
+    outcomes: Vec<(i64, Moment, String)>,
+    settled: Vec<oneshot::Sender<()>>,
+}
+
+impl Writer {
+    async fn run(self, mut queue: mpsc::Receiver<Letter>) {
+        while let Some(first) = queue.recv().await {
+            let batch = gather(first, &mut queue).await;
+            self.write(batch).await;
+        }
+    }
+
+    async fn write(&self, batch: Batch) {
+        let Batch {
+            mut lines,
+            outcomes,
+            settled,
+        } = batch;
+        let outcomes = join(&mut lines, outcomes);
+        let lines = alike(lines);
+        let added = i64::try_from(lines.len()).unwrap_or_default();
+        let over = (self.rows.load(Ordering::Relaxed) + added - self.rows_max).max(0);
+        let written = self.store.run(move |db| {
+            let transaction = db.connection().transaction()?;
+            for line in &lines {
+                log::insert(&transaction, line)?;
+            }
+            for (id, at, outcome) in &outcomes {
+                log::end(&transaction, *id, *at, outcome)?;
+            }
+            let gone = log::prune(&transaction, over)?;
+            transaction.commit()?;
+            Ok(gone)
+        });
+        match written.await {
+            Ok(gone) => {
+                self.rows.fetch_add(added - gone, Ordering::Relaxed);
+            }
+            Err(error) => tracing::error!(%error, "the audit log can't be written"),
+        }
+        for told in settled {
+            let _ = told.send(());
+        }
+    }
+}
+
+/// What comes within [`GATHER`], or until somebody waits for it.
+async fn gather(first: Letter, queue: &mut mpsc::Receiver<Letter>) -> Batch {
+    let until = Instant::now() + GATHER;
+    let mut batch = Batch::default();
+    let mut letter = Some(first);
+    let mut count = 0;
+    while let Some(next) = letter {
+        count += 1;
+        match next {
+            Letter::Line(line) => batch.lines.push(*line),
+            Letter::Outcome(id, at, outcome) => batch.outcomes.push((id, at, outcome)),
+            Letter::Settle(told) => {
+                batch.settled.push(told);
+                break;
+            }
+        }
+        if count == BATCH_MAX {
+            break;
+        }
+        letter = timeout_at(until, queue.recv()).await.unwrap_or(None);
+    }
+    batch
+}
+
+/// Gives the outcomes to their lines of the same batch; those of earlier lines are left.
+fn join(
+    lines: &mut [Line],
+    outcomes: Vec<(i64, Moment, String)>,
+) -> Vec<(i64, Moment, String)> {
+    let places: HashMap<i64, usize> = lines.iter().enumerate().map(|(at, l)| (l.id, at)).collect();
+    let mut left = Vec::new();
+    for (id, ended, outcome) in outcomes {
+        match places.get(&id).and_then(|at| lines.get_mut(*at)) {
+            Some(line) => line.ended = Some((ended, outcome)),
+            None => left.push((id, ended, outcome)),
+        }
+    }
+    left
+}
+
+/// Lines that say the same, and whose end is known, as one with a count. What is still going on stays by itself.
+fn alike(lines: Vec<Line>) -> Vec<Line> {
+    let mut places = HashMap::new();
+    let mut kept: Vec<Line> = Vec::new();
+    for line in lines {
+        if line.is_open() {
+            kept.push(line);
+            continue;
+        }
+        let at = *places.entry(line.sense()).or_insert(kept.len());
+        match kept.get_mut(at) {
+            Some(first) => first.times += 1,
+            None => kept.push(line),
+        }
+    }
+    kept
+}

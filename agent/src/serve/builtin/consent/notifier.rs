@@ -1,0 +1,480 @@
+//! Decides about acts: the access list first (R52, R60, R61), then the owner (R53 to R59), and nobody answers for long (R62).
+//!
+//! Also the owner's side of it: answers, silences, and the list manager (R66). An answer, its entry in the list and its
+//! lines of the audit log are one transaction; the requests that wait are told from within it, so that neither a crash
+//! nor an owner who closes the page leaves half of it done.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, sleep_until};
+
+use super::access::{self, Access, Entry, Subject};
+use super::audit::Audit;
+use super::log::{self, Filter, Told};
+use super::prompts::{Open, Prompt, Refusal, Table, Taken, Ticket, Verdict};
+use super::{Act, By, ConsentConfig, Moment, Permit};
+use crate::serve::builtin::events::{Event, Events};
+use crate::serve::builtin::problem::{Kind, Problem};
+use crate::serve::builtin::resource::Action;
+use crate::serve::builtin::store::{Store, StoreError};
+
+/// The notifier.
+#[derive(Debug)]
+pub struct Notifier {
+    store: Store,
+    events: Events,
+    audit: Audit,
+    prompts: Arc<Table>,
+    /// Told when the access list has changed: what it says to a request that waits may be another thing now.
+    list: watch::Sender<()>,
+    /// `None`: the notifier is off.
+    prompt_timeout: Option<Duration>,
+}
+
+/// The owner's answer to a prompt (R54 to R59).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// Now and from now on.
+    Always,
+    /// One act.
+    Once,
+    /// Now, and until then.
+    ForATime(Moment),
+    /// So many acts.
+    ANumberOfTimes(i64),
+    /// None of them.
+    NotNow,
+    /// Neither now nor from now on.
+    Never,
+}
+
+/// What an answer did to the requests that waited for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answered {
+    /// These go on.
+    pub permitted: usize,
+    /// These were denied.
+    pub denied: usize,
+}
+
+impl Notifier {
+    pub(super) async fn start(
+        store: &Store,
+        events: &Events,
+        config: &ConsentConfig,
+    ) -> Result<Self, StoreError> {
+        let grants = config.grants.clone();
+        store
+            .run(move |db| {
+                let transaction = db.connection().transaction()?;
+                for (subject, access) in &grants {
+                    access::grant(&transaction, Moment::now(), subject, *access)?;
+                }
+                Ok(transaction.commit()?)
+            })
+            .await?;
+        Ok(Self {
+            store: store.clone(),
+            events: events.clone(),
+            audit: Audit::start(store, config.audit_rows_max).await?,
+            prompts: Table::new(),
+            list: watch::Sender::new(()),
+            prompt_timeout: config.enabled.then_some(config.prompt_timeout),
+        })
+    }
+
+    pub(super) async fn permit(&self, act: Act) -> Result<Permit, Problem> {
+        let Some(prompt_timeout) = self.prompt_timeout else {
+            let line = self.audit.line(&act, true, By::Off);
+            let permit = Permit(Some((self.audit.clone(), line.id)));
+            self.audit.later(line);
+            return Ok(permit);
+        };
+        // The configuration refuses a notifier without authentication (R50).
+        let Some(user) = act.caller.0.clone() else {
+            return Err(denied("This handset permits nothing to callers without a name."));
+        };
+        let mut changes = self.list.subscribe();
+        if let Some(verdict) = self.look_up(&act, &user).await? {
+            return verdict;
+        }
+        let until = Instant::now() + prompt_timeout;
+        let ticket = match self.prompts.join(&user, &act, until) {
+            Ok(ticket) => ticket,
+            Err(refusal) => return Err(self.refuse(&act, refusal)),
+        };
+        if let Some(asked) = &act.asked {
+            asked.notify_one();
+        }
+        let mut wait = Wait {
+            notifier: self,
+            act: &act,
+            ticket,
+            ended: false,
+        };
+        loop {
+            tokio::select! {
+                biased;
+                verdict = &mut wait.ticket.verdict => return wait.told(verdict),
+                _ = changes.changed() => {
+                    if let Some(verdict) = self.look_up(&act, &user).await? {
+                        wait.ended = true;
+                        return verdict;
+                    }
+                }
+                () = sleep_until(until) => return wait.unanswered().await,
+            }
+        }
+    }
+
+    /// What the access list says (R52), with one use taken where they are counted; `None`: nothing.
+    async fn look_up(&self, act: &Act, user: &Arc<str>) -> Result<Option<Verdict>, Problem> {
+        let (user, resource, action) = (Arc::clone(user), act.resource, act.action);
+        let line = self.audit.line(act, true, By::List);
+        let found = self.store.run(move |db| {
+            let transaction = db.connection().transaction()?;
+            let of = (&*user, resource, action.name());
+            let Some(kind) = access::take(&transaction, Moment::now(), of)? else {
+                return Ok(None);
+            };
+            let first = kind.permits() && (kind.is_counted() || changes_something(action));
+            if first {
+                Audit::write(&transaction, &line)?;
+            }
+            transaction.commit()?;
+            Ok(Some((kind, line, first)))
+        });
+        let Some((kind, line, first)) = found.await? else {
+            return Ok(None);
+        };
+        if !kind.permits() {
+            self.audit.later(line.denied());
+            return Ok(Some(Err(match kind {
+                access::Kind::OnceDenied => denied_now("The owner denied it this time."),
+                _ => denied("The owner denied it for good. Asking again changes nothing."),
+            })));
+        }
+        let permit = Permit(Some((self.audit.clone(), line.id)));
+        match first {
+            true => self.audit.written(1),
+            false => self.audit.later(line),
+        }
+        Ok(Some(Ok(permit)))
+    }
+
+    fn refuse(&self, act: &Act, refusal: Refusal) -> Problem {
+        let (by, problem) = match refusal {
+            Refusal::Silenced => (By::Silenced, silenced()),
+            Refusal::TooMany => (
+                By::Limit,
+                Problem::new(
+                    Kind::TooManyPrompts,
+                    "The owner is asked as much as can be answered. Try again when earlier requests have their answer.",
+                ),
+            ),
+        };
+        self.audit.later(self.audit.line(act, false, by));
+        problem
+    }
+}
+
+/// The owner's side.
+impl Notifier {
+    /// How long a prompt waits for an answer; `None`: the notifier is off.
+    pub fn prompt_timeout(&self) -> Option<Duration> {
+        self.prompt_timeout
+    }
+
+    /// The prompts that are open, the oldest first.
+    pub fn prompts(&self) -> Vec<Open> {
+        self.prompts.open()
+    }
+
+    /// Told when a prompt came, went, or is shared by more or fewer requests, and when a silence began or was ended.
+    pub fn prompt_changes(&self) -> watch::Receiver<()> {
+        self.prompts.changes()
+    }
+
+    /// Told when the access list was changed by the owner.
+    pub fn list_changes(&self) -> watch::Receiver<()> {
+        self.list.subscribe()
+    }
+
+    /// Answers a prompt; `None`: it is gone.
+    pub async fn answer(&self, id: u64, answer: Answer) -> Result<Option<Answered>, StoreError> {
+        let Some(taken) = self.prompts.take(id) else {
+            return Ok(None);
+        };
+        let audit = self.audit.clone();
+        // The job has all that it needs to end what it began, whether or not somebody still waits here for it.
+        let (told, answered) = (self.events.clone(), self.list.clone());
+        let answered = self
+            .store
+            .run(move |db| settle(db.connection(), &audit, taken, answer, &told, &answered))
+            .await?;
+        Ok(Some(answered))
+    }
+
+    /// Keeps a user from asking for a time; what waits is denied at once.
+    pub fn silence(&self, user: &str, time: Duration) -> Moment {
+        let until = Moment::now().after(time);
+        self.prompts.silence(user, until);
+        for prompt in self.prompts.take_all(user) {
+            for waiting in prompt.waiting {
+                self.audit.later(self.audit.line(&prompt.act, false, By::Silenced));
+                let _ = waiting.tell.send(Err(silenced()));
+            }
+        }
+        until
+    }
+
+    /// Lets a user ask again; `false`: nothing kept the user from it.
+    pub fn unsilence(&self, user: &str) -> bool {
+        self.prompts.unsilence(user)
+    }
+
+    /// Who is silenced, and until when.
+    pub fn silenced(&self) -> Vec<(Arc<str>, Moment)> {
+        self.prompts.silenced()
+    }
+
+    /// Entries of the access list behind the id `after`, of one user or of all, and whether there are more.
+    pub async fn entries(
+        &self,
+        user: Option<String>,
+        after: i64,
+        limit: u32,
+    ) -> Result<(Vec<Entry>, bool), StoreError> {
+        self.store
+            .run(move |db| access::list(db.connection(), user.as_deref(), after, limit))
+            .await
+    }
+
+    /// Puts an entry into the list, in the place of one for the same; whether it is a new one.
+    pub async fn put(&self, subject: Subject, access: Access) -> Result<(Entry, bool), StoreError> {
+        let put = self.store.run(move |db| {
+            let transaction = db.connection().transaction()?;
+            let put = access::put(&transaction, Moment::now(), &subject, access)?;
+            transaction.commit()?;
+            Ok(put)
+        });
+        let put = put.await?;
+        self.list.send_replace(());
+        Ok(put)
+    }
+
+    /// Changes what an entry says; `None`: there is none of this id.
+    pub async fn change(&self, id: i64, access: Access) -> Result<Option<Entry>, StoreError> {
+        let changed = self
+            .store
+            .run(move |db| access::change(db.connection(), Moment::now(), id, access))
+            .await?;
+        self.list.send_replace(());
+        Ok(changed)
+    }
+
+    /// Deletes an entry; `false`: there is none of this id.
+    pub async fn delete(&self, id: i64) -> Result<bool, StoreError> {
+        let deleted = self
+            .store
+            .run(move |db| access::delete(db.connection(), id))
+            .await?;
+        self.list.send_replace(());
+        Ok(deleted)
+    }
+
+    /// A user was taken away: the entries go with the user, and whoever waits under the name is denied.
+    pub async fn forget_user(&self, user: &str) -> Result<(), StoreError> {
+        let name = user.to_owned();
+        self.store
+            .run(move |db| access::forget_user(db.connection(), &name))
+            .await?;
+        for prompt in self.prompts.take_all(user) {
+            for waiting in prompt.waiting {
+                self.audit.later(self.audit.line(&prompt.act, false, By::Owner));
+                let _ = waiting.tell.send(Err(denied("The owner took this user away.")));
+            }
+        }
+        self.list.send_replace(());
+        Ok(())
+    }
+
+    /// A page of the audit log, newest first: lines older than the id `before`, and whether there are more.
+    pub async fn audit_page(
+        &self,
+        filter: Filter,
+        before: i64,
+        limit: u32,
+    ) -> Result<(Vec<Told>, bool), StoreError> {
+        self.audit.settle().await;
+        self.store
+            .run(move |db| log::page(db.connection(), &filter, before, limit))
+            .await
+    }
+
+    /// A part of the audit log as a file has it, oldest first: lines newer than the id `after`, and whether there are more.
+    pub async fn audit_file(
+        &self,
+        filter: Filter,
+        after: i64,
+        limit: u32,
+    ) -> Result<(Vec<Told>, bool), StoreError> {
+        self.audit.settle().await;
+        self.store
+            .run(move |db| log::file(db.connection(), &filter, after, limit))
+            .await
+    }
+}
+
+/// A request that waits for the owner, until it is told or gives up.
+struct Wait<'a> {
+    notifier: &'a Notifier,
+    act: &'a Act,
+    ticket: Ticket,
+    /// Somebody decided: it is no withdrawal if this is dropped.
+    ended: bool,
+}
+
+impl Wait<'_> {
+    fn told(&mut self, verdict: Result<Verdict, oneshot::error::RecvError>) -> Verdict {
+        self.ended = true;
+        // The job that was to tell is gone only when the agent ends.
+        verdict.unwrap_or_else(|_| Err(StoreError::Stopped.into()))
+    }
+
+    async fn unanswered(&mut self) -> Verdict {
+        if !self.ticket.leave() {
+            // The owner was just in time: the answer is being written.
+            let verdict = (&mut self.ticket.verdict).await;
+            return self.told(verdict);
+        }
+        self.ended = true;
+        let audit = &self.notifier.audit;
+        audit.later(audit.line(self.act, false, By::NoAnswer));
+        Err(Problem::new(
+            Kind::NoAnswer,
+            "The owner was asked and did not answer in time; it was not done. Ask again later.",
+        ))
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        if !self.ended && self.ticket.leave() {
+            let audit = &self.notifier.audit;
+            audit.later(audit.line(self.act, false, By::Withdrawn));
+        }
+    }
+}
+
+/// Does what the owner answered, and tells those who wait. If it can't be kept, the prompt comes back.
+fn settle(
+    connection: &mut rusqlite::Connection,
+    audit: &Audit,
+    taken: Taken,
+    answer: Answer,
+    events: &Events,
+    list: &watch::Sender<()>,
+) -> Result<Answered, StoreError> {
+    let now = Moment::now();
+    let Some(prompt) = taken.prompt() else {
+        return Err(StoreError::Stopped);
+    };
+    let waiting = prompt.waiting.len();
+    let permitted = match answer {
+        Answer::Always | Answer::ForATime(_) => waiting,
+        Answer::Once => 1.min(waiting),
+        Answer::ANumberOfTimes(times) => usize::try_from(times).unwrap_or(usize::MAX).min(waiting),
+        Answer::NotNow | Answer::Never => 0,
+    };
+    let entry = match answer {
+        Answer::Always => Some(Access::Unlimited),
+        Answer::ForATime(until) => Some(Access::Temporary(until)),
+        Answer::ANumberOfTimes(times) => {
+            let left = times - i64::try_from(permitted).unwrap_or(times);
+            (left > 0).then_some(Access::NumberOfTimes(left))
+        }
+        Answer::Never => Some(Access::PermanentlyDenied),
+        Answer::Once | Answer::NotNow => None,
+    };
+    let lines: Vec<_> = (0..waiting)
+        .map(|at| audit.line(&prompt.act, at < permitted, By::Owner))
+        .collect();
+    let transaction = connection.transaction()?;
+    if let Some(access) = entry {
+        access::put(&transaction, now, &subject(prompt), access)?;
+    }
+    for line in &lines {
+        Audit::write(&transaction, line)?;
+    }
+    transaction.commit()?;
+    audit.written(i64::try_from(waiting).unwrap_or_default());
+    let Some(prompt) = taken.settled() else {
+        return Err(StoreError::Stopped);
+    };
+    events.tell(event(&prompt, permitted > 0));
+    for (waiting, line) in prompt.waiting.into_iter().zip(lines) {
+        let verdict = match line.is_open() {
+            true => Ok(Permit(Some((audit.clone(), line.id)))),
+            false => Err(not_permitted(answer)),
+        };
+        // A permit that nobody is there to take ends without an outcome.
+        let _ = waiting.tell.send(verdict);
+    }
+    if entry.is_some() {
+        list.send_replace(());
+    }
+    Ok(Answered {
+        permitted,
+        denied: waiting - permitted,
+    })
+}
+
+fn subject(prompt: &Prompt) -> Subject {
+    Subject {
+        user: prompt.user.as_ref().to_owned(),
+        resource: prompt.act.resource.to_owned(),
+        action: prompt.act.action.name().to_owned(),
+    }
+}
+
+fn event(prompt: &Prompt, permitted: bool) -> Event {
+    let decision = if permitted { "allowed" } else { "denied" };
+    Event {
+        kind: "answer",
+        data: json!({
+            "resource": prompt.act.resource,
+            "action": prompt.act.action.name(),
+            "decision": decision,
+        }),
+        user: Some(Arc::clone(&prompt.user)),
+    }
+}
+
+/// Whether the line of such an act has to be on the disk before it is done, and not a moment later.
+fn changes_something(action: Action) -> bool {
+    !matches!(action, Action::List | Action::Get)
+}
+
+fn not_permitted(answer: Answer) -> Problem {
+    match answer {
+        Answer::Never => denied("The owner denied it for good. Asking again changes nothing."),
+        Answer::NotNow => denied_now("The owner denied it this time."),
+        _ => denied_now("The owner permitted it to earlier requests of the same content, and not to this one."),
+    }
+}
+
+fn denied(detail: &str) -> Problem {
+    Problem::new(Kind::Denied, detail)
+}
+
+fn denied_now(detail: &str) -> Problem {
+    Problem::new(Kind::DeniedNow, detail)
+}
+
+fn silenced() -> Problem {
+    denied_now("The owner does not want to be asked by this user for a while.")
+}
