@@ -28,6 +28,8 @@ pub struct Config {
     pub serve: Serve,
     /// How long requests in progress may take to finish when the agent is told to end.
     pub shutdown_timeout: Duration,
+    /// What the owner should know of the file, and can be used all the same.
+    pub notes: Vec<ConfigError>,
 }
 
 /// The signaling connection.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use everline_agent::config::Config;
+use everline_agent::config::{Config, ConfigError};
 use everline_agent::manager;
 use everline_agent::serve::Serve;
 use tokio::signal::unix::{SignalKind, signal};
@@ -50,6 +50,10 @@ fn main() -> ExitCode {
         }
     };
     if let Command::Check { .. } = arguments.command {
+        for ConfigError { line, fault } in &config.notes {
+            let line = line.map_or(String::new(), |line| format!(":{line}"));
+            eprintln!("{}{line}: note: {fault}", path.display());
+        }
         eprintln!("{}: good", path.display());
         return ExitCode::SUCCESS;
     }

@@ -2,9 +2,11 @@
 //!
 //! Everything is looked at before anything is refused, so that one run tells all that is wrong. Called by [`super::file`].
 
+mod consent;
 mod device;
+mod https;
+mod users;
 
-use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,11 +15,12 @@ use everline_protocol::{HostPort, Msisdn};
 use http::Uri;
 use toml::Spanned;
 
-use super::file::{Check, File, FileBuiltin, FileUser};
+use super::file::{Check, File, FileBuiltin};
 use super::{Config, Data, Serve, Signaling, Token, is_token};
 use crate::device::simulated::SimulatedConfig;
 use crate::serve::builtin::BuiltinConfig;
-use crate::serve::builtin::authentication::User;
+use crate::serve::builtin::authentication::AuthenticationConfig;
+use crate::serve::builtin::consent::ConsentConfig;
 use crate::serve::forward::ForwardConfig;
 
 /// Bytes of pictures, films and messages together, if the owner does not say: sixteen films of half a gigabyte.
@@ -46,12 +49,25 @@ impl Check<'_> {
             3_600,
         );
         let device = self.device(file.device, file.forward.is_some());
-        let users = self.users(file.authentication, file.user, file.forward.is_some());
+        let authentication = self.authentication(
+            file.authentication,
+            file.digest_md5,
+            file.user,
+            file.forward.is_some(),
+        );
+        let https = self.https(file.https, file.forward.is_some());
+        let authenticated = authentication.as_ref().map(Option::is_some);
+        let consent = self.consent(
+            file.consent,
+            file.grant,
+            authenticated,
+            file.forward.is_some(),
+        );
         let serve = match (file.forward, file.builtin) {
             (Some(to), None) => self.forward(&to, idle_s).map(Serve::Forward),
             (None, Some(builtin)) => {
-                let builtin = self.builtin(builtin, users?, linger_s, device);
-                builtin.map(Serve::Builtin)
+                let builtin = self.builtin(builtin, authentication?, linger_s, device);
+                builtin.map(|builtin| Serve::Builtin(BuiltinConfig { https, consent, ..builtin }))
             }
             (Some(to), Some(_)) => {
                 self.error(
@@ -86,6 +102,7 @@ impl Check<'_> {
             },
             serve: serve?,
             shutdown_timeout,
+            notes: Vec::new(),
         })
     }
 
@@ -228,7 +245,7 @@ impl Check<'_> {
     fn builtin(
         &mut self,
         builtin: Spanned<FileBuiltin>,
-        users: Option<Vec<User>>,
+        authentication: Option<AuthenticationConfig>,
         linger_s: u32,
         device: SimulatedConfig,
     ) -> Option<BuiltinConfig> {
@@ -249,10 +266,12 @@ impl Check<'_> {
         Some(BuiltinConfig {
             database: self.path(database.get_ref()),
             import: import.iter().map(|path| self.path(path)).collect(),
-            users,
+            authentication,
             linger_s,
             content_bytes_max,
             device,
+            https: None,
+            consent: ConsentConfig::default(),
         })
     }
 
@@ -266,93 +285,5 @@ impl Check<'_> {
             self.error(Some(value.span()), fault);
         }
         bytes
-    }
-
-    /// The users, `None` if authentication is off; and outside of that `None` if something is wrong.
-    #[expect(
-        clippy::option_option,
-        reason = "the outer one is the check's, as everywhere in this file"
-    )]
-    fn users(
-        &mut self,
-        authentication: Option<Spanned<String>>,
-        users: Vec<Spanned<FileUser>>,
-        forward: bool,
-    ) -> Option<Option<Vec<User>>> {
-        let span = authentication.as_ref().map(Spanned::span);
-        let said = authentication.as_ref().map(|said| said.get_ref().as_str());
-        let first = users.first().map(Spanned::span);
-        if forward {
-            if span.is_some() || first.is_some() {
-                self.error(
-                    span.or(first),
-                    "authentication, user: have no effect with forward; the local web server authenticates its callers",
-                );
-            }
-            return None;
-        }
-        let count = users.len();
-        let mut names = HashSet::new();
-        for name in users.iter().filter_map(|user| user.get_ref().name.as_ref()) {
-            // Only the first of them could ever sign in, and which password counts would be anybody's guess.
-            if !names.insert(name.get_ref().clone()) {
-                self.error(Some(name.span()), "user.name: is there twice");
-            }
-        }
-        let users: Vec<_> = users
-            .into_iter()
-            .filter_map(|user| self.user(user))
-            .collect();
-        match said {
-            Some("none") if count == 0 => return Some(None),
-            Some("none") => self.error(first, "user: authentication is \"none\", so no user has an effect"),
-            Some("basic") | None if count == 0 => self.error(
-                span,
-                "user: there is none, so nobody could call; add [[user]], or say authentication = \"none\"",
-            ),
-            Some("basic") | None => {}
-            Some(_) => self.error(span, "authentication: expected \"basic\" or \"none\""),
-        }
-        Some(Some(users))
-    }
-
-    fn user(&mut self, user: Spanned<FileUser>) -> Option<User> {
-        let span = user.span();
-        let FileUser {
-            name,
-            password,
-            password_hash,
-        } = user.into_inner();
-        let usable = |name: &str| {
-            !name.is_empty() && !name.contains(':') && !name.contains(char::is_control)
-        };
-        let Some(name) = name.filter(|name| usable(name.get_ref())) else {
-            self.error(Some(span), "user.name: is missing, empty, or holds a colon");
-            return None;
-        };
-        let (key, secret, user) = match (password, password_hash) {
-            (Some(password), None) if !password.get_ref().is_empty() => {
-                let user = User::with_password(name.get_ref(), password.get_ref());
-                ("password", password, user)
-            }
-            (None, Some(hash)) => {
-                let user = User::with_hash(name.get_ref(), hash.get_ref());
-                ("password_hash", hash, user)
-            }
-            _ => {
-                self.error(
-                    Some(name.span()),
-                    "user: say one of password and password_hash, and not an empty one",
-                );
-                return None;
-            }
-        };
-        match user {
-            Ok(user) => Some(user),
-            Err(error) => {
-                self.error(Some(secret.span()), format!("user.{key}: {error}"));
-                None
-            }
-        }
     }
 }

@@ -66,9 +66,13 @@ pub(super) struct File {
     pub(super) forward: Option<Spanned<String>>,
     pub(super) forward_idle_timeout_s: Option<Spanned<i64>>,
     pub(super) authentication: Option<Spanned<String>>,
+    pub(super) digest_md5: Option<Spanned<bool>>,
     pub(super) user: Vec<Spanned<FileUser>>,
     pub(super) builtin: Option<Spanned<FileBuiltin>>,
     pub(super) device: Option<Spanned<FileDevice>>,
+    pub(super) consent: Option<Spanned<FileConsent>>,
+    pub(super) grant: Vec<Spanned<FileGrant>>,
+    pub(super) https: Option<Spanned<FileHttps>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -89,6 +93,14 @@ pub(super) struct FileBuiltin {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+pub(super) struct FileHttps {
+    pub(super) listen: Option<Spanned<String>>,
+    pub(super) certificate: Option<Spanned<PathBuf>>,
+    pub(super) key: Option<Spanned<PathBuf>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct FileDevice {
     pub(super) kind: Option<Spanned<String>>,
     pub(super) seed: Option<Spanned<i64>>,
@@ -101,6 +113,24 @@ pub(super) struct FileDevice {
     pub(super) talk_ms: Option<Spanned<i64>>,
     pub(super) send_ms: Option<Spanned<i64>>,
     pub(super) delivery_ms: Option<Spanned<i64>>,
+    pub(super) log: Option<Spanned<PathBuf>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct FileConsent {
+    pub(super) enabled: Option<Spanned<bool>>,
+    pub(super) prompt_timeout_s: Option<Spanned<i64>>,
+    pub(super) audit_rows_max: Option<Spanned<i64>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct FileGrant {
+    pub(super) user: Option<Spanned<String>>,
+    pub(super) resource: Option<Spanned<String>>,
+    pub(super) actions: Option<Vec<Spanned<String>>>,
+    pub(super) access: Option<Spanned<String>>,
 }
 
 impl Config {
@@ -122,12 +152,21 @@ impl Config {
             text,
             directory: path.parent().unwrap_or(Path::new("")),
             errors: Vec::new(),
+            notes: Vec::new(),
         };
         let file = check.read();
         let config = check.config(file);
-        let mut errors = check.errors;
+        let Check {
+            mut errors,
+            mut notes,
+            ..
+        } = check;
         match config {
-            Some(config) if errors.is_empty() => Ok(config),
+            Some(mut config) if errors.is_empty() => {
+                notes.sort_by_key(|note| note.line.unwrap_or(usize::MAX));
+                config.notes = notes;
+                Ok(config)
+            }
             _ => {
                 errors.truncate(ERRORS_MAX);
                 errors.sort_by_key(|error| error.line.unwrap_or(usize::MAX));
@@ -144,16 +183,28 @@ pub(super) struct Check<'a> {
     /// Relative paths count from here.
     pub(super) directory: &'a Path,
     errors: Vec<ConfigError>,
+    /// What the owner should know, and can be used all the same.
+    notes: Vec<ConfigError>,
 }
 
 impl Check<'_> {
+    /// Notes something that can be used and may surprise, at the line in which `span` begins.
+    pub(super) fn note(&mut self, span: Option<Range<usize>>, fault: impl Into<String>) {
+        let line = self.line(span);
+        let fault = fault.into();
+        self.notes.push(ConfigError { line, fault });
+    }
+
+    fn line(&self, span: Option<Range<usize>>) -> Option<usize> {
+        let before = span.and_then(|span| self.text.get(..span.start));
+        before.map(|before| before.matches('\n').count() + 1)
+    }
+
     /// Notes something wrong, at the line in which `span` begins.
     pub(super) fn error(&mut self, span: Option<Range<usize>>, fault: impl Into<String>) {
-        let before = span.and_then(|span| self.text.get(..span.start));
-        self.errors.push(ConfigError {
-            line: before.map(|before| before.matches('\n').count() + 1),
-            fault: fault.into(),
-        });
+        let line = self.line(span);
+        let fault = fault.into();
+        self.errors.push(ConfigError { line, fault });
     }
 
     /// serde stops at the first thing that does not fit: that is told and cut out, and the rest read again.
@@ -244,7 +295,7 @@ mod tests {
             builtin.import,
             [Path::new("/b.vcf"), Path::new("/etc/everline/c.vcf")]
         );
-        assert!(builtin.users.is_none());
+        assert!(builtin.authentication.is_none());
     }
 
     #[test]
@@ -278,7 +329,7 @@ mod tests {
     fn all_errors_are_told_at_once_with_key_and_line() {
         let errors = parse(
             "msisdn = \"+34\"\ngateways = [\"a:1\", \"b\"]\ntimeout_s = \"long\"\nlinger_s = 301\ncolour = 1\n\
-             authentication = \"digest\"\n[[user]]\nname = \"a\"\npassword = \"\"\n[[user]]\nnames = \"b\"\n\
+             authentication = \"kerberos\"\n[[user]]\nname = \"a\"\npassword = \"\"\n[[user]]\nnames = \"b\"\n\
              [builtin]\nimport = 1\n",
         )
         .unwrap_err();
@@ -287,8 +338,8 @@ mod tests {
         /etc/everline/agent.toml:2: gateways: expected host:port, an IPv6 host in brackets
         /etc/everline/agent.toml:3: timeout_s: invalid type: string "long", expected a whole number
         /etc/everline/agent.toml:4: linger_s: 301 is not from 0 to 300
-        /etc/everline/agent.toml:5: unknown field `colour`, expected one of `msisdn`, `gateways`, `data_port`, `token`, `token_file`, `timeout_s`, `linger_s`, `connect_timeout_ms`, `answer_timeout_ms`, `shutdown_timeout_ms`, `data_channels_max`, `forward`, `forward_idle_timeout_s`, `authentication`, `user`, `builtin`, `device`
-        /etc/everline/agent.toml:6: authentication: expected "basic" or "none"
+        /etc/everline/agent.toml:5: unknown field `colour`, expected one of `msisdn`, `gateways`, `data_port`, `token`, `token_file`, `timeout_s`, `linger_s`, `connect_timeout_ms`, `answer_timeout_ms`, `shutdown_timeout_ms`, `data_channels_max`, `forward`, `forward_idle_timeout_s`, `authentication`, `digest_md5`, `user`, `builtin`, `device`, `https`
+        /etc/everline/agent.toml:6: authentication: expected "digest basic", "digest", "basic" or "none"
         /etc/everline/agent.toml:8: user: say one of password and password_hash, and not an empty one
         /etc/everline/agent.toml:10: user.name: is missing, empty, or holds a colon
         /etc/everline/agent.toml:11: unknown field `names`, expected one of `name`, `password`, `password_hash`

@@ -5,6 +5,7 @@
 
 #![allow(dead_code, reason = "each test file uses its part of the harness")]
 
+pub(crate) mod front;
 pub(crate) mod local;
 
 use std::fs::File;
@@ -306,6 +307,8 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     head: String,
     pub(crate) body: String,
+    /// The body again, for one that is no text.
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Answer {
@@ -315,6 +318,13 @@ impl Answer {
         lines
             .find(|(n, _)| n.eq_ignore_ascii_case(name))
             .map_or("", |(_, value)| value)
+    }
+
+    /// Every value of a header, in their order.
+    pub(crate) fn headers(&self, name: &str) -> Vec<&str> {
+        let lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        let of_name = lines.filter(|(n, _)| n.eq_ignore_ascii_case(name));
+        of_name.map(|(_, value)| value).collect()
     }
 
     pub(crate) fn json(&self) -> serde_json::Value {
@@ -327,8 +337,8 @@ impl Channel {
         self.stream.get_mut().write_all(bytes).await.unwrap();
     }
 
-    /// Reads one answer that its length or the end of the channel delimits.
-    pub(crate) async fn answer(&mut self) -> Answer {
+    /// Reads the head of an answer, as to a HEAD.
+    pub(crate) async fn head(&mut self) -> Answer {
         let mut head = String::new();
         loop {
             let line = read_line(&mut self.stream)
@@ -340,12 +350,17 @@ impl Channel {
             head.push_str(&line);
             head.push('\n');
         }
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        let mut answer = Answer {
-            status,
+        Answer {
+            status: head.split(' ').nth(1).unwrap().parse().unwrap(),
             head,
             body: String::new(),
-        };
+            bytes: Vec::new(),
+        }
+    }
+
+    /// Reads one answer that its length or the end of the channel delimits.
+    pub(crate) async fn answer(&mut self) -> Answer {
+        let mut answer = self.head().await;
         let mut body = Vec::new();
         match answer.header("content-length").parse() {
             Ok(length) => {
@@ -354,14 +369,15 @@ impl Channel {
                     .await
                     .unwrap();
             }
-            Err(_) if status == 204 => {}
+            Err(_) if [204, 304].contains(&answer.status) => {}
             Err(_) => {
                 soon("the body", self.stream.read_to_end(&mut body))
                     .await
                     .unwrap();
             }
         }
-        answer.body = String::from_utf8(body).unwrap();
+        answer.body = String::from_utf8_lossy(&body).into_owned();
+        answer.bytes = body;
         answer
     }
 

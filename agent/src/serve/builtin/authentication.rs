@@ -1,356 +1,427 @@
-//! Who is calling (R47, R49): HTTP Basic authentication (RFC 7617) against the users of the configuration.
+//! Who is calling (R47, R49): Basic (RFC 7617) and Digest (RFC 7616) authentication of the remote users.
 //!
-//! A password is held only as its Argon2id hash. Hashing takes tens of milliseconds by design, so it runs off the async
-//! thread, one at a time, and what was proven once is remembered under a keyed hash that only this process knows.
+//! | module | what it is |
+//! |---|---|
+//! | [`basic`], [`digest`] | the two schemes' grammar and arithmetic |
+//! | [`nonces`] | Digest's nonces: timed, counted, never good for a count twice |
+//! | [`lockout`] | guesses are slowed and locked out |
+//! | [`users`] | the table of remote users, and the owner's ways to change it |
+//! | [`password`] | Argon2id, one hash at a time |
+//!
+//! It comes before everything else: nothing is told to a stranger, not even which URLs there are. There are no sessions
+//! (R13): every request proves anew who it comes from, and what was proven is remembered only to save the hashing.
 
-use std::collections::VecDeque;
-use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+pub mod basic;
+pub mod digest;
+pub mod lockout;
+pub mod nonces;
+pub mod password;
+pub mod users;
 
-use argon2::password_hash::phc::PasswordHash;
-use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
-use base64::Engine;
-use base64::alphabet;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use blake2::{Blake2s256, Digest};
-use http::HeaderMap;
-use http::header::AUTHORIZATION;
-use tokio::sync::Semaphore;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use http::header::{AUTHORIZATION, FORWARDED, HOST, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use tokio::time::Instant;
+
+use super::prefix;
 use super::problem::{Kind, Problem};
+use super::store::Store;
+use digest::{Algorithm, Answer, REALM};
+use lockout::{Lock, Place};
+use nonces::Nonces;
+use password::{Busy, PasswordError, Verifier};
+use users::{ChangeError, Configured, Kept, Users, whole_seconds};
 
-/// Proven pairs of name and password that are remembered at most.
-const PROVEN_MAX: usize = 64;
+/// What an answered request brings back for a caller that wants to go on (RFC 7616 section 3.5).
+pub const AUTHENTICATION_INFO: HeaderName = HeaderName::from_static("authentication-info");
 
-/// Longest `Authorization` value that is looked at, in bytes.
-const CREDENTIALS_BYTES_MAX: usize = 2_048;
+/// When to come again if others are being verified.
+const BUSY_WAIT: Duration = Duration::from_secs(1);
 
-/// Memory and passes for a password that is configured in plain: of the pairs of equal strength that OWASP's Password
-/// Storage Cheat Sheet recommends, one that a handset's memory hardly notices.
-const MEMORY_KIB: u32 = 7_168;
+/// What the configuration says of authentication.
+#[derive(Debug, Clone)]
+pub struct AuthenticationConfig {
+    /// What callers are offered.
+    pub schemes: Schemes,
+    /// The users that the configuration names.
+    pub users: Vec<Configured>,
+}
 
-/// See [`MEMORY_KIB`].
-const PASSES: u32 = 5;
-
-/// Memory of a configured hash at most, in KiB: a handset has to be able to spend it at each first sign-in.
-const HASH_MEMORY_KIB_MAX: u32 = 65_536;
-
-/// Passes of a configured hash at most.
-const HASH_PASSES_MAX: u32 = 16;
-
-/// What `password_hash` has to be.
-const ARGON2ID: &str = "an Argon2id hash in PHC form (`$argon2id$v=19$m=…,t=…,p=…$salt$hash`)";
-
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
+/// What callers are offered; at least one of the first two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Schemes {
+    /// HTTP Basic.
+    pub basic: bool,
+    /// HTTP Digest.
+    pub digest: bool,
+    /// MD5 beside SHA-256.
+    pub md5: bool,
+}
 
 /// Who a request comes from, as its authentication says (R49); `None`: authentication is off.
 #[derive(Debug, Clone)]
 pub struct Caller(pub Option<Arc<str>>);
 
-/// A user who may call, with the hash of the password. `Debug` shows the name alone.
-#[derive(Clone)]
-pub struct User {
-    name: Arc<str>,
-    hash: Arc<PasswordHash>,
-}
+/// The address of a caller who reached the handset itself, and not through the gateway: an extension of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub SocketAddr);
 
-/// A password or a hash of the configuration that can't be used.
+/// Authentication can't be made ready.
 #[derive(Debug, thiserror::Error)]
-pub enum UserError {
-    /// A well-formed hash of another kind, or without its salt or digest.
-    #[error("is not {ARGON2ID}")]
-    NotArgon2id,
-    /// Not a PHC string.
-    #[error("is not {ARGON2ID}: {0}")]
-    NotPhc(#[from] argon2::password_hash::phc::Error),
-    /// A PHC string whose parameters Argon2 does not have.
-    #[error("is not {ARGON2ID}: {0}")]
-    NotParams(#[from] argon2::password_hash::Error),
-    /// A hash that a handset can't verify in reasonable time and memory.
-    #[error("costs too much: at most m={HASH_MEMORY_KIB_MAX} (KiB), t={HASH_PASSES_MAX} and p=4")]
-    TooCostly,
-    /// The password can't be hashed.
-    #[error("can't be hashed: {0}")]
-    Unhashable(argon2::password_hash::Error),
-    /// Parameters out of Argon2's range.
-    #[error("can't be hashed: {0}")]
-    OutOfRange(#[from] argon2::Error),
-    /// The system gives no randomness.
+pub enum DoorError {
+    /// No users.
+    #[error("the users: {0}")]
+    Users(#[from] ChangeError),
+    /// No decoy, or no key.
+    #[error("a password {0}")]
+    Password(#[from] PasswordError),
+    /// No key.
     #[error("no random key: {0}")]
     NoKey(#[from] getrandom::Error),
 }
 
-impl User {
-    /// A user whose password is configured in plain; hashes it, which takes a while.
-    pub fn with_password(name: &str, password: &str) -> Result<Self, UserError> {
-        let params = Params::new(MEMORY_KIB, PASSES, 1, None)?;
-        Self::hashed(name, password, params)
-    }
-
-    fn hashed(name: &str, password: &str, params: Params) -> Result<Self, UserError> {
-        let hash = Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-            .hash_password(password.as_bytes())
-            .map_err(UserError::Unhashable)?;
-        Ok(Self {
-            name: name.into(),
-            hash: Arc::new(hash),
-        })
-    }
-
-    /// A user whose password is configured as a PHC string.
-    pub fn with_hash(name: &str, phc: &str) -> Result<Self, UserError> {
-        let hash = PasswordHash::new(phc)?;
-        if hash.algorithm.as_str() != "argon2id" || hash.hash.is_none() || hash.salt.is_none() {
-            return Err(UserError::NotArgon2id);
-        }
-        let params = Params::try_from(&hash)?;
-        if params.m_cost() > HASH_MEMORY_KIB_MAX
-            || params.t_cost() > HASH_PASSES_MAX
-            || params.p_cost() > 4
-        {
-            return Err(UserError::TooCostly);
-        }
-        Ok(Self {
-            name: name.into(),
-            hash: Arc::new(hash),
-        })
-    }
-
-    /// Who it is.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-}
-
-impl fmt::Debug for User {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("User")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Whether callers have to say who they are.
+/// Whether callers have to say who they are; a clone is the same one.
 #[derive(Debug, Clone)]
 pub enum Authentication {
     /// Everybody who can reach the handset may do everything: said in the configuration in so many words.
     Off,
-    /// HTTP Basic.
-    Basic(Arc<Users>),
+    /// They have to.
+    On(Arc<Door>),
 }
 
 /// The users, and what was proven of them.
-pub struct Users {
-    users: Vec<User>,
-    /// Verified when no user has the name, so that the answer takes as long as for one who exists.
-    decoy: User,
-    key: [u8; 32],
-    proven: Mutex<VecDeque<(Proof, usize)>>,
-    /// One hash at a time: a guesser gets no more of the handset's memory than this.
-    hashing: Semaphore,
+#[derive(Debug)]
+pub struct Door {
+    schemes: Schemes,
+    /// Who may call.
+    pub users: Users,
+    verifier: Verifier,
+    nonces: Mutex<Nonces>,
+    opaque: String,
+    /// Stands for the password of a name that no user has.
+    decoy: String,
 }
 
-type Proof = [u8; 32];
-
-impl fmt::Debug for Users {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Users")
-            .field("users", &self.users)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Users {
-    /// The users of the configuration. Hashes once, for the decoy.
-    pub fn new(users: Vec<User>) -> Result<Self, UserError> {
-        let mut key = [0; 32];
-        getrandom::fill(&mut key)?;
-        // As costly as the first user's.
-        let params = match users.first() {
-            Some(user) => Params::try_from(&*user.hash)?,
-            None => Params::new(MEMORY_KIB, PASSES, 1, None)?,
-        };
-        Ok(Self {
-            users,
-            decoy: User::hashed("", "", params)?,
-            key,
-            proven: Mutex::default(),
-            hashing: Semaphore::new(1),
-        })
-    }
-
-    /// The position of the user who has this name and password.
-    async fn verify(self: &Arc<Self>, name: &str, password: Vec<u8>) -> Option<usize> {
-        let proof = self.proof(name, &password);
-        if let Some(user) = self.remembered(&proof) {
-            return Some(user);
-        }
-        let position = self.users.iter().position(|user| &*user.name == name);
-        let known = position.and_then(|position| self.users.get(position));
-        let hash = Arc::clone(&known.unwrap_or(&self.decoy).hash);
-        let permit = self.hashing.acquire().await.ok()?;
-        let verified = tokio::task::spawn_blocking(move || {
-            // Compares in constant time.
-            Argon2::default().verify_password(&password, &*hash).is_ok()
-        });
-        let verified = verified.await.unwrap_or(false);
-        drop(permit);
-        let user = position.filter(|_| verified)?;
-        self.remember(proof, user);
-        Some(user)
-    }
-
-    /// The key comes first and has a fixed length, and the name's length is in it: no two pairs look alike.
-    fn proof(&self, name: &str, password: &[u8]) -> Proof {
-        Blake2s256::new()
-            .chain_update(self.key)
-            .chain_update((name.len() as u64).to_le_bytes())
-            .chain_update(name)
-            .chain_update(password)
-            .finalize()
-            .into()
-    }
-
-    /// A caller can't steer the proofs' bytes, so how long the comparison takes tells nothing.
-    fn remembered(&self, proof: &Proof) -> Option<usize> {
-        let proven = self.proven.lock().unwrap_or_else(PoisonError::into_inner);
-        proven
-            .iter()
-            .find(|(known, _)| known == proof)
-            .map(|(_, user)| *user)
-    }
-
-    fn remember(&self, proof: Proof, user: usize) {
-        let mut proven = self.proven.lock().unwrap_or_else(PoisonError::into_inner);
-        if proven.len() >= PROVEN_MAX {
-            proven.pop_front();
-        }
-        proven.push_back((proof, user));
-    }
+/// A caller who was let in, and the header that its answer has to carry.
+#[derive(Debug)]
+pub struct Admitted {
+    /// Who.
+    pub caller: Caller,
+    /// For [`AUTHENTICATION_INFO`].
+    pub info: Option<HeaderValue>,
 }
 
 impl Authentication {
-    /// Who sent these headers, or the 401 for them.
-    pub async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
-        let Self::Basic(users) = self else {
-            return Ok(Caller(None));
+    /// As configured; reads the users, and puts those of the configuration in.
+    pub async fn open(
+        store: &Store,
+        config: Option<&AuthenticationConfig>,
+    ) -> Result<Self, DoorError> {
+        let Some(config) = config else {
+            return Ok(Self::Off);
         };
-        let Some(value) = headers.get(AUTHORIZATION) else {
-            return Err(refused(
-                "Say who you are: this handset wants HTTP Basic authentication.",
-            ));
+        let schemes = config.schemes;
+        let kept = Kept {
+            sha256: schemes.digest,
+            md5: schemes.digest && schemes.md5,
         };
-        let Some((name, password)) = basic(value.as_bytes()) else {
-            return Err(refused(
-                "The Authorization header is not one of HTTP Basic authentication.",
-            ));
-        };
-        match users.verify(&name, password).await {
-            Some(user) => Ok(Caller(
-                users.users.get(user).map(|user| Arc::clone(&user.name)),
-            )),
-            None => Err(refused("The user name or the password is wrong.")),
+        let users = Users::open(store, config.users.clone(), kept).await?;
+        if users.is_empty() {
+            tracing::warn!("there is no user, so nobody can call: add a [[user]], or one on the owner's screen");
+        }
+        let mut random = [0; 40];
+        getrandom::fill(&mut random)?;
+        let (opaque, decoy) = random.split_at(8);
+        Ok(Self::On(Arc::new(Door {
+            schemes,
+            users,
+            verifier: tokio::task::spawn_blocking(Verifier::new)
+                .await
+                .unwrap_or_else(|_ended| Verifier::new())?,
+            nonces: Mutex::new(Nonces::new(Instant::now())?),
+            opaque: digest::hex(opaque),
+            decoy: digest::hex(decoy),
+        })))
+    }
+
+    /// The users, for the owner to manage; `None`: authentication is off.
+    pub fn users(&self) -> Option<&Users> {
+        match self {
+            Self::Off => None,
+            Self::On(door) => Some(&door.users),
+        }
+    }
+
+    /// Who sent this request, or what it is answered.
+    pub async fn caller<B>(&self, request: &Request<B>) -> Result<Admitted, Problem> {
+        match self {
+            Self::Off => Ok(Admitted { caller: Caller(None), info: None }),
+            Self::On(door) => door.caller(&Asked::of(request)).await,
         }
     }
 }
 
-fn refused(detail: &str) -> Problem {
-    Problem::new(Kind::Unauthorized, detail)
+/// What a request has to do with authentication.
+struct Asked<'a> {
+    method: &'a str,
+    target: &'a str,
+    headers: &'a HeaderMap,
+    place: Place,
 }
 
-/// Name and password of an `Authorization: Basic …` value.
-fn basic(value: &[u8]) -> Option<(String, Vec<u8>)> {
-    if value.len() > CREDENTIALS_BYTES_MAX {
-        return None;
+impl<'a> Asked<'a> {
+    fn of<B>(request: &'a Request<B>) -> Self {
+        let headers = request.headers();
+        let peer = request.extensions().get::<Peer>();
+        let address = peer.map(|peer| peer.0.ip()).or_else(|| forwarded_for(headers));
+        Self {
+            method: request.method().as_str(),
+            target: request.uri().path_and_query().map_or("/", |target| target.as_str()),
+            headers,
+            place: address.map(Place::from).unwrap_or_default(),
+        }
     }
-    let (scheme, token) = value.split_at_checked("Basic ".len())?;
-    if !scheme.eq_ignore_ascii_case(b"Basic ") {
-        return None;
+
+    /// Whether the caller asked for this URL. What it saw has the prefix that the gateway took away, if it did, and may
+    /// be in absolute form (RFC 7616 section 3.4.6).
+    fn is_for(&self, uri: &str) -> bool {
+        let absolute = uri.strip_prefix("http://").or_else(|| uri.strip_prefix("https://"));
+        let path = match absolute {
+            None => uri,
+            Some(rest) => {
+                let (host, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+                let asked = self.headers.get(HOST).map(HeaderValue::as_bytes);
+                if !asked.is_some_and(|asked| asked.eq_ignore_ascii_case(host.as_bytes())) {
+                    return false;
+                }
+                path
+            }
+        };
+        let Some(path) = path.strip_prefix(prefix(self.headers)) else {
+            return false;
+        };
+        // Whoever asks for `/<msisdn>` or `http://host?x` asks for `/` of the handset.
+        let bare = path.is_empty() || path.starts_with('?');
+        path == self.target || (bare && self.target.strip_prefix('/') == Some(path))
     }
-    let pair = BASE64.decode(token.trim_ascii()).ok()?;
-    let colon = pair.iter().position(|b| *b == b':')?;
-    let (name, password) = pair.split_at(colon);
-    let name = std::str::from_utf8(name).ok()?.to_owned();
-    Some((name, password.get(1..)?.to_vec()))
+}
+
+/// The caller's address as the gateway saw it: the last element of `Forwarded` is the gateway's own.
+fn forwarded_for(headers: &HeaderMap) -> Option<IpAddr> {
+    let chain = headers.get_all(FORWARDED).iter().next_back()?.to_str().ok()?;
+    let own = chain.rsplit(',').next()?.trim();
+    let node = own.split(';').find_map(|pair| pair.strip_prefix("for="))?;
+    let node = node.trim_matches('"');
+    node.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}
+
+impl Door {
+    async fn caller(&self, asked: &Asked<'_>) -> Result<Admitted, Problem> {
+        let mut values = asked.headers.get_all(AUTHORIZATION).iter();
+        let value = match (values.next(), values.next()) {
+            (Some(value), None) => value.as_bytes(),
+            (None, _) => {
+                let wanted = match self.schemes {
+                    Schemes { basic: true, digest: true, .. } => "Digest or Basic",
+                    Schemes { digest: true, .. } => "Digest",
+                    _ => "Basic",
+                };
+                return Err(self.refused(&format!("Say who you are: this handset wants HTTP {wanted} authentication.")));
+            }
+            (Some(_), Some(_)) => return Err(self.refused("There are two Authorization headers.")),
+        };
+        let scheme = |name: &str| {
+            let (scheme, rest) = value.split_at_checked(name.len())?;
+            let rest = rest.strip_prefix(b" ")?;
+            scheme.eq_ignore_ascii_case(name.as_bytes()).then_some(rest)
+        };
+        match (scheme("Digest"), scheme("Basic")) {
+            (Some(value), _) if self.schemes.digest => self.digest(value, asked),
+            (_, Some(token)) if self.schemes.basic => self.basic(token, asked).await,
+            _ => Err(self.refused("The Authorization header is not one of a scheme that is offered.")),
+        }
+    }
+
+    async fn basic(&self, token: &[u8], asked: &Asked<'_>) -> Result<Admitted, Problem> {
+        let (name, password) = basic::parse(token).ok_or_else(|| {
+            self.refused("The Authorization header is not one of HTTP Basic authentication.")
+        })?;
+        self.let_try(&name, asked)?;
+        let user = self.users.named(&name);
+        let known = user.as_ref().filter(|user| self.verifier.remembers(&name, &password, &user.hash));
+        if known.is_none() {
+            let turn = self.verifier.turn().await.map_err(|Busy| wait(BUSY_WAIT, "Others are signing in at this moment."))?;
+            // Those before may have failed.
+            self.let_try(&name, asked)?;
+            let hash = user.as_ref().map(|user| &user.hash);
+            if !turn.verify(&name, password, hash).await {
+                return Err(self.failed(&name, user.is_some(), asked));
+            }
+        }
+        let name = user.map(|user| user.name);
+        self.succeeded(name, asked, None)
+    }
+
+    fn digest(&self, value: &[u8], asked: &Asked<'_>) -> Result<Admitted, Problem> {
+        let now = Instant::now();
+        let answer = Answer::parse(value).map_err(|fault| self.refused(fault.0))?;
+        if answer.algorithm == Algorithm::Md5 && !self.schemes.md5 {
+            return Err(self.refused("This algorithm was not offered."));
+        }
+        if !asked.is_for(&answer.uri) {
+            return Err(self.refused("The uri of the Authorization header is not the one of the request."));
+        }
+        // Before anything is compared: what is not answered to a nonce of ours tells a guesser nothing.
+        let Some(nonce) = self.nonces().known(&answer.nonce, now) else {
+            return Err(self.stale());
+        };
+        let user = self.users.answering(&answer.name, answer.algorithm);
+        let (digest::Name::Plain(named) | digest::Name::Hashed(named)) = &answer.name;
+        let name = user.as_ref().map_or(&**named, |user| &*user.name);
+        self.let_try(name, asked)?;
+        let kept = user.as_ref().and_then(|user| user.kept(answer.algorithm));
+        let right = answer.is_right(kept.as_deref().unwrap_or(&self.decoy), asked.method);
+        let Some(kept) = kept.filter(|_| right) else {
+            return Err(self.failed(name, user.is_some(), asked));
+        };
+        let mut nonces = self.nonces();
+        if !nonces.take(nonce, answer.count) {
+            drop(nonces);
+            return Err(self.stale());
+        }
+        let next = match nonces.is_old(nonce, now) {
+            true => nonces.make(now).ok(),
+            false => None,
+        };
+        drop(nonces);
+        let info = answer.info(&kept, next.as_deref());
+        self.succeeded(user.map(|user| user.name), asked, HeaderValue::try_from(info).ok())
+    }
+
+    fn nonces(&self) -> MutexGuard<'_, Nonces> {
+        self.nonces.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn let_try(&self, name: &str, asked: &Asked<'_>) -> Result<(), Problem> {
+        match self.users.lockout().wait(name, asked.place, Instant::now()) {
+            None => Ok(()),
+            Some(left) => Err(wait(left, "Too many attempts with this name failed; the owner of the handset can lift this.")),
+        }
+    }
+
+    fn failed(&self, name: &str, known: bool, asked: &Asked<'_>) -> Problem {
+        let lock = self.users.lockout().failed(name, known, asked.place, Instant::now());
+        // Without the name, which is personal, and may be anything where no user has it.
+        match lock {
+            Some(Lock::Place) => tracing::warn!(known, "a name is locked out where too many attempts with it failed"),
+            Some(Lock::Name) => tracing::warn!(known, "a name is locked out wherever it was not seen: attempts fail from many places"),
+            None => {}
+        }
+        self.refused("The user name or the password is wrong.")
+    }
+
+    fn succeeded(
+        &self,
+        name: Option<Arc<str>>,
+        asked: &Asked<'_>,
+        info: Option<HeaderValue>,
+    ) -> Result<Admitted, Problem> {
+        let name = name.ok_or_else(|| self.refused("The user name or the password is wrong."))?;
+        self.users.lockout().succeeded(&name, asked.place, Instant::now());
+        Ok(Admitted { caller: Caller(Some(name)), info })
+    }
+
+    /// 401 with every challenge that there is.
+    fn refused(&self, detail: &str) -> Problem {
+        self.challenged(Problem::new(Kind::Unauthorized, detail), false)
+    }
+
+    /// 401 that says: the same again, with this nonce.
+    fn stale(&self) -> Problem {
+        let detail = "The nonce is too old, or was used for this count before: answer the new one.";
+        self.challenged(Problem::new(Kind::Unauthorized, detail), true)
+    }
+
+    /// The strongest first: a caller that knows several takes the first that it knows.
+    fn challenged(&self, mut problem: Problem, stale: bool) -> Problem {
+        let Schemes { basic, digest, md5 } = self.schemes;
+        let offered = [(Algorithm::Sha256, digest), (Algorithm::Md5, digest && md5)];
+        for (algorithm, _) in offered.into_iter().filter(|(_, offered)| *offered) {
+            // Without the system's randomness nobody can be told a nonce.
+            let Ok(nonce) = self.nonces().make(Instant::now()) else {
+                continue;
+            };
+            let stale = if stale { ", stale=true" } else { "" };
+            let challenge = format!(
+                "Digest realm=\"{REALM}\", qop=\"auth\", algorithm={}, nonce=\"{nonce}\", opaque=\"{}\", \
+                 charset=UTF-8, userhash=true{stale}",
+                algorithm.name(),
+                self.opaque
+            );
+            if let Ok(challenge) = HeaderValue::try_from(challenge) {
+                problem = problem.with_header(WWW_AUTHENTICATE, challenge);
+            }
+        }
+        if basic {
+            let challenge = HeaderValue::from_static("Basic realm=\"handset\", charset=\"UTF-8\"");
+            problem = problem.with_header(WWW_AUTHENTICATE, challenge);
+        }
+        problem
+    }
+}
+
+fn wait(left: Duration, detail: &str) -> Problem {
+    let problem = Problem::new(Kind::TooManyAttempts, detail);
+    problem.with_header(RETRY_AFTER, HeaderValue::from(whole_seconds(left)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn headers(value: &str) -> HeaderMap {
-        HeaderMap::from_iter([(AUTHORIZATION, value.parse().unwrap())])
-    }
-
-    fn pair(pair: &str) -> HeaderMap {
-        headers(&format!("Basic {}", BASE64.encode(pair)))
-    }
-
-    #[tokio::test]
-    async fn r47_r49_the_right_password_names_the_caller_and_nothing_else_does() {
-        let alice = User::with_password("alice", "wonder:länd").unwrap();
-        let users = Arc::new(Users::new(vec![alice]).unwrap());
-        let basic = Authentication::Basic(Arc::clone(&users));
-        for _ in 0..2 {
-            let caller = basic.caller(&pair("alice:wonder:länd")).await.unwrap();
-            assert_eq!(caller.0.as_deref(), Some("alice"));
-        }
-        assert_eq!(
-            users.proven.lock().unwrap().len(),
-            1,
-            "the second time is remembered"
-        );
-        for wrong in [
-            "alice:wonderland",
-            "alice:",
-            "bob:wonder:länd",
-            ":",
-            "alice",
-            "",
-        ] {
-            assert!(basic.caller(&pair(wrong)).await.is_err(), "{wrong:?}");
-        }
-        for wrong in ["Basic ???", "Bearer abc", "Basi", "basic"] {
-            assert!(basic.caller(&headers(wrong)).await.is_err(), "{wrong:?}");
-        }
-        assert!(basic.caller(&HeaderMap::new()).await.is_err());
-        assert!(
-            Authentication::Off
-                .caller(&HeaderMap::new())
-                .await
-                .unwrap()
-                .0
-                .is_none()
-        );
+    fn asked<'a>(target: &'a str, headers: &'a HeaderMap) -> Asked<'a> {
+        Asked { method: "GET", target, headers, place: Place::default() }
     }
 
     #[test]
-    fn r47_hashes_are_argon2id_and_affordable() {
-        let phc = |params: &str| {
-            format!(
-                "$argon2id$v=19${params}$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
-            )
+    fn r11_r47_the_uri_is_the_one_that_the_caller_saw() {
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, HeaderValue::from_static("34600000001.Example:8080"));
+        let host_form = asked("/contacts?limit=1", &headers);
+        assert!(host_form.is_for("/contacts?limit=1"));
+        assert!(host_form.is_for("http://34600000001.example:8080/contacts?limit=1"));
+        for other in ["/contacts", "/contacts?limit=2", "/notes", "", "http://evil/contacts?limit=1"] {
+            assert!(!host_form.is_for(other), "{other}");
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, HeaderValue::from_static("example"));
+        headers.insert("x-forwarded-prefix", HeaderValue::from_static("/34600000001"));
+        assert!(asked("/contacts", &headers).is_for("/34600000001/contacts"));
+        assert!(asked("/contacts", &headers).is_for("http://example/34600000001/contacts"));
+        assert!(!asked("/contacts", &headers).is_for("/contacts"));
+        assert!(!asked("/contacts", &headers).is_for("/34600000002/contacts"));
+        for (target, uri) in [("/", "/34600000001"), ("/", "/34600000001/"), ("/?a=1", "/34600000001?a=1")] {
+            assert!(asked(target, &headers).is_for(uri), "{uri}");
+        }
+        assert!(!asked("/", &headers).is_for("/346000000011"));
+    }
+
+    #[test]
+    fn r47_a_caller_is_where_the_gateway_saw_it() {
+        let place = |chain: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.append(FORWARDED, HeaderValue::from_static("for=10.9.9.9"));
+            headers.append(FORWARDED, HeaderValue::from_static(chain));
+            forwarded_for(&headers).map(|address| address.to_string())
         };
-        assert!(User::with_hash("alice", &phc("m=65536,t=2,p=1")).is_ok());
-        for costly in ["m=65537,t=2,p=1", "m=65536,t=17,p=1", "m=65536,t=2,p=5"] {
-            let error = User::with_hash("alice", &phc(costly)).unwrap_err();
-            assert!(matches!(error, UserError::TooCostly), "{costly}: {error}");
-        }
-        for wrong in [
-            "wonderland",
-            "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQ",
-            "$2b$10$abc",
-        ] {
-            assert!(User::with_hash("alice", wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn a_user_prints_without_the_password() {
-        let shown = format!("{:?}", User::with_password("alice", "wonderland").unwrap());
-        assert_eq!(shown, "User { name: \"alice\", .. }");
+        let told = "for=192.0.2.7;host=34600000001.localhost:8080;proto=http";
+        assert_eq!(place(told).as_deref(), Some("192.0.2.7"));
+        let told = "for=\"a,b\", for=1.1.1.1, for=\"[2001:db8::1]\";host=h;proto=http";
+        assert_eq!(place(told).as_deref(), Some("2001:db8::1"));
+        assert_eq!(place("for=_hidden;proto=http"), None);
+        assert_eq!(forwarded_for(&HeaderMap::new()), None);
     }
 }
