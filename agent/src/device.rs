@@ -63,10 +63,11 @@ pub trait Device: Send + Sync + fmt::Debug {
     /// Takes a photograph.
     fn photograph(&self) -> Doing<'_, Recorded>;
 
-    /// Begins to record a video; at most one is recorded at a time. It stops by itself after `length`.
+    /// Begins to record a video; at most one is recorded at a time. It ends by itself after `length`, or after
+    /// [`Capabilities::video_s_max`], and then waits to be fetched by [`Self::stop_video`].
     fn start_video(&self, length: Duration) -> Doing<'_, ()>;
 
-    /// Ends the recording and gives what was recorded; waits for one that stops by itself.
+    /// Ends the recording, if it has not ended by itself, and gives what was recorded, once.
     fn stop_video(&self) -> Doing<'_, Recorded>;
 
     /// What the SIM card holds; `None`: there is none in it (`AT+CPIN?`, `AT+CPBS?`, `AT+CPBW=?`, `AT+CPMS?`).
@@ -118,6 +119,9 @@ pub enum DeviceError {
     /// There is no radio network.
     #[error("the handset has no coverage")]
     NoCoverage,
+    /// There is no video to end.
+    #[error("no video is being recorded")]
+    NotRecording,
     /// The network refused it, with its reason (`+CMS ERROR`, `+CME ERROR`, `NO CARRIER`).
     #[error("the network refused it: {0}")]
     Refused(String),
@@ -197,6 +201,8 @@ pub struct Capabilities {
     pub camera: bool,
     /// Records videos.
     pub video: bool,
+    /// Seconds of a video at most; a longer one ends by itself.
+    pub video_s_max: u64,
     /// Has a slot for a SIM card.
     pub sim: bool,
 }

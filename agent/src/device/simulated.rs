@@ -8,13 +8,19 @@
 mod agenda;
 mod battery;
 mod calls;
+mod camera;
 mod chance;
+mod messages;
 mod network;
 mod radio;
 
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use time::OffsetDateTime;
 use tokio::sync::{Notify, broadcast};
 use tokio::time::Instant;
 
@@ -22,10 +28,14 @@ use super::{
     Battery, Call, CallId, Capabilities, Coverage, Device, DeviceError, Diversion, DivertReason,
     Doing, EVENTS_MAX, Event, Mode, Number, Recorded, Reporting, SimCard,
 };
-use agenda::Agenda;
+use agenda::{Agenda, Due};
 use battery::Charge;
 use calls::Calls;
+use camera::{Camera, VIDEO_MAX};
+use messages::{Messages, Sent};
 use radio::Radio;
+
+use crate::gsm::sms::{self, ComposeError};
 
 /// What its SIM card has room for: a common card of 64 KB.
 pub const SIM_CARD: SimCard = SimCard {
@@ -61,6 +71,10 @@ pub struct SimulatedConfig {
     pub send: Duration,
     /// From then until its status report.
     pub delivery: Duration,
+    /// What its clock shows at start; `None`: the machine's.
+    pub starts_at: Option<OffsetDateTime>,
+    /// A file that gets one line for each call and message that went on the air, before the API is told that it did.
+    pub log: Option<PathBuf>,
 }
 
 impl Default for SimulatedConfig {
@@ -76,6 +90,8 @@ impl Default for SimulatedConfig {
             talk: Duration::from_millis(20_000),
             send: Duration::from_millis(800),
             delivery: Duration::from_millis(3_000),
+            starts_at: None,
+            log: None,
         }
     }
 }
@@ -108,6 +124,8 @@ pub struct Simulated {
     shared: Arc<Shared>,
     /// Where the agenda's task runs.
     runtime: tokio::runtime::Handle,
+    send: Duration,
+    log: Option<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -127,7 +145,11 @@ struct State {
     mode: Mode,
     sim: bool,
     calls: Calls,
+    messages: Messages,
+    camera: Camera,
     agenda: Agenda,
+    started: Instant,
+    started_at: OffsetDateTime,
     /// Whether the agenda has its task.
     driven: bool,
     /// Who wants to hear of levels that change by themselves.
@@ -142,13 +164,18 @@ impl Simulated {
     pub fn new(config: SimulatedConfig) -> Arc<Self> {
         let now = Instant::now();
         let events = broadcast::Sender::new(EVENTS_MAX);
+        let (send, log) = (config.send, config.log.clone());
         let state = State {
             charge: Charge::new(config.battery_percent, config.drain, config.charge, now),
             radio: Radio::new(config.seed, now),
             mode: Mode::Normal,
             sim: true,
             calls: Calls::default(),
+            messages: Messages::default(),
+            camera: Camera::default(),
             agenda: Agenda::default(),
+            started: now,
+            started_at: config.starts_at.unwrap_or_else(OffsetDateTime::now_utc),
             driven: false,
             reporting: 0,
             told: None,
@@ -162,6 +189,8 @@ impl Simulated {
                 events,
             }),
             runtime: tokio::runtime::Handle::current(),
+            send,
+            log,
         })
     }
 
@@ -227,14 +256,59 @@ impl Simulated {
         self.change(|state, now| state.answer(call, now))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.shared.lock()
+    /// Somebody sends an SMS, in as many parts as it takes. `from` is a number, or a name as companies have.
+    pub fn receive_sms(&self, from: &str, text: &str) -> Result<bool, ComposeError> {
+        self.change(|state, now| {
+            let reference = state.next_parted();
+            let parts = sms::deliver(from, text, reference, state.wall(now))?;
+            let kept = parts
+                .into_iter()
+                .filter(|part| !state.arrives(Event::Sms(part.clone())));
+            Ok(kept.count() == 0)
+        })
+    }
+
+    /// An SMS-DELIVER comes as it is, whatever it holds.
+    pub fn receive_tpdu(&self, tpdu: Vec<u8>) -> bool {
+        self.change(|state, _| state.arrives(Event::Sms(tpdu)))
+    }
+
+    /// A multimedia message comes, as a MIME message.
+    pub fn receive_mms(&self, message: Vec<u8>) -> bool {
+        self.change(|state, _| state.arrives(Event::Mms(message)))
+    }
+
+    /// An email comes, in the form of RFC 5322.
+    pub fn receive_email(&self, message: Vec<u8>) -> bool {
+        self.change(|state, _| state.arrives(Event::Email(message)))
+    }
+
+    /// Sends something: the network takes its time, and may be gone before it has it.
+    async fn on_air<T>(
+        &self,
+        send: impl FnOnce(&mut State, Instant) -> Result<Sent<T>, DeviceError>,
+    ) -> Result<T, DeviceError> {
+        self.change(|state, _| state.can_send())?;
+        tokio::time::sleep(self.send).await;
+        let sent = self.change(send)?;
+        self.write_down(&sent.line)?;
+        Ok(sent.answer)
+    }
+
+    /// Adds a line to the log of what went on the air.
+    fn write_down(&self, line: &str) -> Result<(), DeviceError> {
+        let Some(path) = &self.log else {
+            return Ok(());
+        };
+        append(path, line).map_err(|error| {
+            DeviceError::Failed(format!("{} can't be written: {error}", path.display()))
+        })
     }
 
     /// Does something now, after all that was due before it, and sees to what it brings.
     fn change<T>(&self, act: impl FnOnce(&mut State, Instant) -> T) -> T {
         let now = Instant::now();
-        let mut state = self.lock();
+        let mut state = self.shared.lock();
         state.catch_up(now);
         let done = act(&mut state, now);
         if state.next(now).is_some() {
@@ -258,6 +332,12 @@ impl Simulated {
         let done = self.change(act);
         Box::pin(std::future::ready(done))
     }
+}
+
+/// In one write, so that a reader never sees half a line.
+fn append(path: &Path, line: &str) -> io::Result<()> {
+    let mut file = File::options().create(true).append(true).open(path)?;
+    file.write_all(format!("{line}\n").as_bytes())
 }
 
 impl Shared {
@@ -307,15 +387,22 @@ impl State {
 
     fn radio_changed(&mut self, now: Instant) {
         self.tell(Event::Coverage(self.radio.at(self.sim, now)));
-        if self.needs_network().is_err() {
-            self.call_breaks(now);
+        match self.needs_network() {
+            Ok(()) => self.deliver_waiting(),
+            Err(_) => self.call_breaks(now),
         }
     }
 
     /// All that is due by now, in its order; then what changed by itself, if somebody wants to hear of it.
     fn catch_up(&mut self, now: Instant) {
         while let Some((at, due)) = self.agenda.take(now) {
-            self.call_due(&due, at);
+            match due {
+                Due::Report(report) => {
+                    // A network that keeps too much already drops it, as networks do.
+                    self.arrives(Event::Delivery(report));
+                }
+                call => self.call_due(&call, at),
+            }
         }
         if self.reporting == 0 {
             self.told = None;
@@ -353,11 +440,12 @@ impl Device for Simulated {
             mode: true,
             calls: true,
             diversion: true,
-            sms: false,
-            mms: false,
-            email: false,
-            camera: false,
-            video: false,
+            sms: true,
+            mms: true,
+            email: true,
+            camera: true,
+            video: true,
+            video_s_max: VIDEO_MAX.as_secs(),
             sim: true,
         }
     }
@@ -375,7 +463,12 @@ impl Device for Simulated {
     }
 
     fn dial(&self, number: &Number) -> Doing<'_, CallId> {
-        self.doing(|state, now| state.dial(number, now))
+        let dialled = self.change(|state, now| state.dial(number, now));
+        let written = dialled.and_then(|call| {
+            self.write_down(&format!("dial {number}"))?;
+            Ok(call)
+        });
+        Box::pin(std::future::ready(written))
     }
 
     fn hang_up(&self, call: CallId) -> Doing<'_, ()> {
@@ -404,28 +497,37 @@ impl Device for Simulated {
         })
     }
 
-    fn send_sms(&self, _: &[u8]) -> Doing<'_, u8> {
-        Box::pin(std::future::ready(Err(DeviceError::Unsupported("sms"))))
+    fn send_sms(&self, tpdu: &[u8]) -> Doing<'_, u8> {
+        let tpdu = tpdu.to_vec();
+        Box::pin(self.on_air(move |state, now| state.send_sms(&tpdu, now)))
     }
 
-    fn send_mms(&self, _: &[u8]) -> Doing<'_, String> {
-        Box::pin(std::future::ready(Err(DeviceError::Unsupported("mms"))))
+    fn send_mms(&self, message: &[u8]) -> Doing<'_, String> {
+        let message = message.to_vec();
+        Box::pin(self.on_air(move |state, _| state.send_mms(&message)))
     }
 
-    fn send_email(&self, _: &[u8]) -> Doing<'_, ()> {
-        Box::pin(std::future::ready(Err(DeviceError::Unsupported("email"))))
+    fn send_email(&self, message: &[u8]) -> Doing<'_, ()> {
+        let message = message.to_vec();
+        Box::pin(self.on_air(move |state, _| state.send_email(&message)))
     }
 
     fn photograph(&self) -> Doing<'_, Recorded> {
-        Box::pin(std::future::ready(Err(DeviceError::Unsupported("camera"))))
+        Box::pin(async {
+            let shot = self.change(|state, now| state.shoot(now))?;
+            camera::develop(move || camera::photograph(&shot)).await
+        })
     }
 
-    fn start_video(&self, _: Duration) -> Doing<'_, ()> {
-        Box::pin(std::future::ready(Err(DeviceError::Unsupported("video"))))
+    fn start_video(&self, length: Duration) -> Doing<'_, ()> {
+        self.doing(|state, now| state.start_film(length, now))
     }
 
     fn stop_video(&self) -> Doing<'_, Recorded> {
-        Box::pin(std::future::ready(Err(DeviceError::Unsupported("video"))))
+        Box::pin(async {
+            let (shot, length) = self.change(|state, now| state.end_film(now))?;
+            camera::develop(move || Ok(camera::video(&shot, length))).await
+        })
     }
 
     fn sim(&self) -> Doing<'_, Option<SimCard>> {

@@ -62,6 +62,8 @@ impl Check<'_> {
             talk: millis("device.talk_ms", device.talk_ms, usual.talk),
             send: millis("device.send_ms", device.send_ms, usual.send),
             delivery: millis("device.delivery_ms", device.delivery_ms, usual.delivery),
+            starts_at: None,
+            log: device.log.map(|path| self.path(path.get_ref())),
             seed: u64::from(self.number("device.seed", device.seed, 0..=u32::MAX, 1)),
         }
     }

@@ -14,6 +14,8 @@ use serde::Serialize;
 use super::representation::Format;
 use super::resource::FieldError;
 use super::store::StoreError;
+use crate::device::DeviceError;
+use crate::device::DeviceError;
 
 /// An error that a caller is told.
 #[derive(Debug, Clone)]
@@ -41,6 +43,12 @@ pub enum Kind {
     MethodNotAllowed,
     /// `Accept` names no form that there is.
     NotAcceptable,
+    /// `Range` asks for bytes behind the last one.
+    RangeNotSatisfiable,
+    /// An item of which there is no small picture.
+    NoThumbnail,
+    /// What it takes is in use by other requests.
+    Busy,
     /// The body did not come in time.
     BodyTimeout,
     /// The body is larger than an item may be.
@@ -59,6 +67,12 @@ pub enum Kind {
     NoAnswer,
     /// The owner is asked too much already.
     TooManyPrompts,
+    /// It is not what the caller read before (`If-Match`).
+    Changed,
+    /// The memory that was chosen can't hold it.
+    DoesNotFit,
+    /// There is no SIM card in the handset.
+    NoSim,
     /// An `Idempotency-Key` that is none.
     BadKey,
     /// An `Idempotency-Key` that came with another request before.
@@ -71,6 +85,30 @@ pub enum Kind {
     TooManyListeners,
     /// The response to an asynchronous request is no longer kept.
     ResponseGone,
+    /// A task that can't be ended early.
+    NotStoppable,
+    /// The hardware can't do it, ever.
+    UnsupportedByDevice,
+    /// The hardware is in use.
+    DeviceBusy,
+    /// There is no radio network.
+    NoCoverage,
+    /// The radio network did not take it.
+    RefusedByNetwork,
+    /// The hardware failed.
+    DeviceFailed,
+    /// There is no video to end.
+    NotRecording,
+    /// The device can't do it, ever.
+    UnsupportedByDevice,
+    /// The device is doing something else.
+    DeviceBusy,
+    /// There is no radio network.
+    NoCoverage,
+    /// The network did not do it.
+    RefusedByNetwork,
+    /// The hardware failed.
+    DeviceFailed,
 }
 
 impl Kind {
@@ -83,6 +121,9 @@ impl Kind {
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::NotAcceptable,
+        Self::RangeNotSatisfiable,
+        Self::NoThumbnail,
+        Self::Busy,
         Self::BodyTimeout,
         Self::TooLarge,
         Self::UnsupportedMediaType,
@@ -92,12 +133,27 @@ impl Kind {
         Self::DeniedNow,
         Self::NoAnswer,
         Self::TooManyPrompts,
+        Self::Changed,
+        Self::DoesNotFit,
+        Self::NoSim,
         Self::BadKey,
         Self::KeyReused,
         Self::InProgress,
         Self::TooManyTasks,
         Self::TooManyListeners,
         Self::ResponseGone,
+        Self::NotStoppable,
+        Self::UnsupportedByDevice,
+        Self::DeviceBusy,
+        Self::NoCoverage,
+        Self::RefusedByNetwork,
+        Self::DeviceFailed,
+        Self::NotRecording,
+        Self::UnsupportedByDevice,
+        Self::DeviceBusy,
+        Self::NoCoverage,
+        Self::RefusedByNetwork,
+        Self::DeviceFailed,
     ];
 
     /// Status, slug and title.
@@ -133,6 +189,21 @@ impl Kind {
                 StatusCode::NOT_ACCEPTABLE,
                 "not-acceptable",
                 "There is no such representation",
+            ),
+            Self::RangeNotSatisfiable => (
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                "range-not-satisfiable",
+                "There are no such bytes",
+            ),
+            Self::NoThumbnail => (
+                StatusCode::NOT_FOUND,
+                "no-thumbnail",
+                "There is no small picture of this",
+            ),
+            Self::Busy => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "busy",
+                "The handset has too much to do at once",
             ),
             Self::BodyTimeout => (
                 StatusCode::REQUEST_TIMEOUT,
@@ -179,6 +250,21 @@ impl Kind {
                 "too-many-prompts",
                 "The owner is asked too much already",
             ),
+            Self::Changed => (
+                StatusCode::PRECONDITION_FAILED,
+                "changed",
+                "It has changed meanwhile",
+            ),
+            Self::DoesNotFit => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "does-not-fit",
+                "It does not fit into that memory",
+            ),
+            Self::NoSim => (
+                StatusCode::CONFLICT,
+                "no-sim",
+                "There is no SIM card in the handset",
+            ),
             Self::BadKey => (
                 StatusCode::BAD_REQUEST,
                 "bad-key",
@@ -204,10 +290,70 @@ impl Kind {
                 "too-many-listeners",
                 "As many callers listen as may",
             ),
+            Self::NotStoppable => (
+                StatusCode::CONFLICT,
+                "not-stoppable",
+                "The task can't be ended now",
+            ),
+            Self::UnsupportedByDevice => (
+                StatusCode::NOT_IMPLEMENTED,
+                "unsupported-by-device",
+                "This handset can't do that",
+            ),
+            Self::DeviceBusy => (
+                StatusCode::CONFLICT,
+                "device-busy",
+                "The handset is doing something else",
+            ),
+            Self::NoCoverage => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "no-coverage",
+                "The handset has no coverage",
+            ),
+            Self::RefusedByNetwork => (
+                StatusCode::BAD_GATEWAY,
+                "refused-by-network",
+                "The network refused it",
+            ),
+            Self::DeviceFailed => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "device-failed",
+                "The handset's hardware failed",
+            ),
             Self::ResponseGone => (
                 StatusCode::GONE,
                 "response-gone",
                 "The response is no longer kept",
+            ),
+            Self::UnsupportedByDevice => (
+                StatusCode::NOT_IMPLEMENTED,
+                "unsupported-by-device",
+                "This handset can't do that",
+            ),
+            Self::DeviceBusy => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "device-busy",
+                "The handset is in use",
+            ),
+            Self::NoCoverage => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "no-coverage",
+                "The handset has no coverage",
+            ),
+            Self::RefusedByNetwork => (
+                StatusCode::BAD_GATEWAY,
+                "refused-by-network",
+                "The radio network did not take it",
+            ),
+            Self::DeviceFailed => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "device-failed",
+                "The handset's hardware failed",
+            ),
+            Self::NotRecording => (
+                StatusCode::CONFLICT,
+                "not-recording",
+                "No video is being recorded",
             ),
         }
     }
@@ -224,11 +370,24 @@ impl Problem {
         }
     }
 
+    /// A problem with one field of an item.
+    pub fn of_field(kind: Kind, error: FieldError) -> Self {
+        Self {
+            field: Some(error.field.clone()),
+            ..Self::new(kind, error.to_string())
+        }
+    }
+
     /// The same with a header of its own: a challenge, a `Retry-After`.
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
+    }
+
+    /// What the caller can do about it.
+    pub fn detail(&self) -> &str {
+        &self.detail
     }
 
     /// Which kind it is.
@@ -248,6 +407,23 @@ impl From<FieldError> for Problem {
     }
 }
 
+impl From<DeviceError> for Problem {
+    fn from(error: DeviceError) -> Self {
+        let told = error.to_string();
+        let (kind, advice) = match error {
+            DeviceError::Unsupported(_) => (
+                Kind::UnsupportedByDevice,
+                "GET /capabilities lists what it can do.",
+            ),
+            DeviceError::Busy(_) => (Kind::DeviceBusy, "Try again later."),
+            DeviceError::NoCoverage => (Kind::NoCoverage, "Try again when it has."),
+            DeviceError::Refused(_) => (Kind::RefusedByNetwork, "Nothing was done."),
+            DeviceError::Failed(_) => (Kind::DeviceFailed, "Its owner may have to look at it."),
+        };
+        Self::new(kind, format!("It was not done: {told}. {advice}"))
+    }
+}
+
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         if let StoreError::Full = error {
@@ -258,6 +434,37 @@ impl From<StoreError> for Problem {
             Kind::Internal,
             "Its store could not be used; nothing was changed.",
         )
+    }
+}
+
+impl From<DeviceError> for Problem {
+    fn from(error: DeviceError) -> Self {
+        match error {
+            DeviceError::Unsupported(what) => Self::new(
+                Kind::UnsupportedByDevice,
+                format!("It has no {what}. GET /capabilities says what it has."),
+            ),
+            DeviceError::Busy(why) => Self::new(
+                Kind::DeviceBusy,
+                format!("Nothing was done: {why}. Try again when that is over."),
+            ),
+            DeviceError::NoCoverage => Self::new(
+                Kind::NoCoverage,
+                "Nothing was sent. Try again when GET /state/coverage shows a network.",
+            ),
+            DeviceError::NotRecording => Self::new(
+                Kind::NotRecording,
+                "Begin one by POST /services/record-video.",
+            ),
+            DeviceError::Refused(why) => {
+                Self::new(Kind::RefusedByNetwork, format!("It said: {why}."))
+            }
+            // What hardware says of itself may name files and parts of the handset: it is the owner's to read.
+            DeviceError::Failed(why) => {
+                tracing::error!(%why, "the hardware failed");
+                Self::new(Kind::DeviceFailed, "The agent's log says why.")
+            }
+        }
     }
 }
 
@@ -290,10 +497,13 @@ pub fn render(mut response: Response, format: Format) -> Response {
         Kind::TooManyPrompts => {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("60"));
         }
-        Kind::InProgress => {
+        Kind::InProgress | Kind::Busy => {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
-        Kind::TooManyTasks | Kind::TooManyListeners => {
+        Kind::TooManyTasks
+        | Kind::TooManyListeners
+        | Kind::DeviceBusy
+        | Kind::NoCoverage => {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("30"));
         }
         // `Allow` comes from the router, which knows the methods.
