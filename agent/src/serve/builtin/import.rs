@@ -3,16 +3,24 @@
 //! Called before the handset serves. A file that can't be read, or that holds more than there is room for, is told, and
 //! does not keep the handset from coming up.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
 use blake2::{Blake2s256, Digest};
+use rusqlite::{Connection, OptionalExtension};
 
 use super::contacts;
-use super::resource::Resource;
-use super::store::{Database, StoreError};
+use super::json;
+use super::resource::{Item, PHONE, Resource};
+use super::store::items;
+use super::store::{Database, StoreError, full};
 use super::vcard;
+
+/// Files that were imported.
+pub const SCHEMA: &str =
+    "CREATE TABLE IF NOT EXISTS imported (hash BLOB PRIMARY KEY) WITHOUT ROWID, STRICT;";
 
 /// Size of a file that is read at most.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -35,7 +43,7 @@ pub fn file(database: &mut Database, resource: &Resource, path: &Path) -> Result
         .chain_update([0])
         .chain_update(&bytes)
         .finalize();
-    if database.is_imported(&hash)? {
+    if is_imported(database.connection(), &hash)? {
         tracing::debug!(file = %shown, "imported before");
         return Ok(());
     }
@@ -43,7 +51,7 @@ pub fn file(database: &mut Database, resource: &Resource, path: &Path) -> Result
     let mut broken = 0;
     for card in vcard::cards(&bytes) {
         let item = card.and_then(|card| {
-            contacts::from_vcard(&card).map_err(|error| vcard::CardError {
+            contacts::from_card(&card).map_err(|error| vcard::CardError {
                 line: card.line,
                 fault: error.to_string(),
             })
@@ -58,13 +66,12 @@ pub fn file(database: &mut Database, resource: &Resource, path: &Path) -> Result
             }
         }
     }
-    let told = match database.import(resource, &hash, &items) {
+    let told = match database.transaction(|db| bring_in(db, resource, &hash, items)) {
         Ok(told) => told,
         Err(StoreError::Full) => {
             tracing::error!(
                 file = %shown,
                 resource = resource.name,
-                cards = items.len(),
                 "there is no room for a file to import; nothing of it was added, and the handset goes on without it"
             );
             return Ok(());
@@ -80,6 +87,50 @@ pub fn file(database: &mut Database, resource: &Resource, path: &Path) -> Result
         "imported"
     );
     Ok(())
+}
+
+/// What an import did.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Told {
+    added: u64,
+    known: u64,
+}
+
+fn is_imported(db: &Connection, hash: &[u8]) -> Result<bool, StoreError> {
+    let sql = "SELECT 1 FROM imported WHERE hash = ?1";
+    Ok(db.query_row(sql, [hash], |_| Ok(())).optional()?.is_some())
+}
+
+/// Adds the items of a file and remembers its hash. Items that are there already, word for word, are not doubled: a file
+/// that grew brings in only what is new.
+fn bring_in(
+    db: &Connection,
+    resource: &Resource,
+    hash: &[u8],
+    items: Vec<Item>,
+) -> Result<Told, StoreError> {
+    let memory = resource.memory(PHONE).ok_or(StoreError::Full)?;
+    let digest = |content: &str| -> [u8; 32] { Blake2s256::digest(content).into() };
+    let mut known = HashSet::new();
+    {
+        let mut select = db.prepare(&format!("SELECT content FROM \"{}\"", resource.name))?;
+        let mut rows = select.query([])?;
+        while let Some(row) = rows.next()? {
+            known.insert(digest(row.get_ref(0)?.as_str().unwrap_or_default()));
+        }
+    }
+    let mut told = Told::default();
+    for item in items {
+        if !known.insert(digest(&json::content(resource, &item))) {
+            told.known += 1;
+            continue;
+        }
+        items::add(db, resource, memory, memory.items_max, item, None)?;
+        told.added += 1;
+    }
+    db.execute("INSERT INTO imported (hash) VALUES (?1)", [hash])
+        .map_err(full)?;
+    Ok(told)
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
@@ -98,7 +149,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::super::contacts::CONTACTS;
-    use super::super::resource::Memory;
+    use super::super::resource::{BODY_BYTES_MAX, Memory};
     use super::super::store::Store;
     use super::*;
 
@@ -107,16 +158,14 @@ mod tests {
         static TINY: Resource = Resource {
             name: "tiny",
             item: "tiny",
-            memories: &[Memory {
-                name: "phone",
-                items_max: 1,
-                fits: None,
-            }],
+            memories: &[Memory::phone(1)],
             fields: CONTACTS.fields,
             manager: CONTACTS.manager,
             actions: CONTACTS.actions,
             forms: CONTACTS.forms,
             content: None,
+            complete: None,
+            body_bytes_max: BODY_BYTES_MAX,
         };
         static ALL: &[&Resource] = &[&TINY];
         let dir = tempfile::tempdir().unwrap();
@@ -128,10 +177,9 @@ mod tests {
             let path = path.clone();
             let run = store.run(move |database| {
                 file(database, &TINY, &path)?;
-                database.list(&TINY, 0, 9)
+                items::count(database.connection(), &TINY, PHONE)
             });
-            let (items, _) = run.await.unwrap();
-            assert_eq!(items.len(), kept);
+            assert_eq!(run.await.unwrap(), kept);
         }
     }
 }

@@ -9,7 +9,7 @@ use super::personal_data::Page;
 use super::resource::{Entry, FieldError, Item, LABEL_DEFAULT, Resource, Shape, Value};
 use super::store::Stored;
 
-/// One stored item: `{"id": "1", "store": "phone", …}`.
+/// One stored item: `{"id": "1", "store": "phone", …}`. What is not kept has no id, and no store either.
 pub fn item(resource: &Resource, stored: &Stored) -> Vec<u8> {
     bytes(&Keyed { resource, stored })
 }
@@ -27,8 +27,17 @@ pub fn content(resource: &Resource, item: &Item) -> String {
 /// Why a field that the handset gives is refused.
 pub const GIVEN: &str = "is given by the handset, and can't be sent";
 
-/// Reads an item, not yet checked against lengths and requirements.
+/// Reads an item that a caller sent, not yet checked against lengths and requirements.
 pub fn decode(resource: &Resource, body: &[u8]) -> Result<Item, FieldError> {
+    read(resource, body, false)
+}
+
+/// Reads an item that [`content`] wrote.
+pub fn restore(resource: &Resource, content: &[u8]) -> Result<Item, FieldError> {
+    read(resource, content, true)
+}
+
+fn read(resource: &Resource, body: &[u8], ours: bool) -> Result<Item, FieldError> {
     let fault = |fault: String| FieldError::new("body", fault);
     let json: Json =
         serde_json::from_slice(body).map_err(|e| fault(format!("is not JSON: {e}")))?;
@@ -43,7 +52,7 @@ pub fn decode(resource: &Resource, body: &[u8]) -> Result<Item, FieldError> {
         if json.is_null() {
             continue;
         }
-        if field.given {
+        if field.given && !ours {
             return Err(FieldError::new(key, GIVEN));
         }
         let fault = |fault: &str| Err(FieldError::new(key.clone(), fault));
@@ -153,8 +162,12 @@ struct Keyed<'a> {
 impl Serialize for Keyed<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("id", &self.stored.id.to_string())?;
-        map.serialize_entry("store", &self.stored.store)?;
+        if self.stored.id != 0 {
+            map.serialize_entry("id", &self.stored.id.to_string())?;
+        }
+        if !self.stored.store.is_empty() {
+            map.serialize_entry("store", &self.stored.store)?;
+        }
         fields(&mut map, self.resource, &self.stored.item)?;
         map.end()
     }

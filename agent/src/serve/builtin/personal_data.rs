@@ -1,182 +1,243 @@
-//! The personal data manager (R15): list, show, add and delete, for every resource alike (R27 to R30).
+//! The personal data manager (R15): list, show, add and delete, for every resource alike (R27 to R30), in the phone's
+//! memory and on the SIM card (R31).
 //!
-//! [`routes`] turns a description into its URLs. What a request may do is decided before it comes here.
+//! [`routes`] turns a description into its URLs. Each action asks the notifier first, with what there is to know of the
+//! act, and goes on with its permit. What comes in is read and held against the description before anybody is asked.
+
+mod add;
+pub(super) mod body;
+mod delete;
+mod list;
+mod memory;
+pub(super) mod query;
+mod show;
+mod upload;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION, VARY};
-use http::{HeaderMap, HeaderValue, StatusCode, Uri};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use axum::routing::MethodRouter;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, LOCATION, VARY};
+use http::{Extensions, HeaderValue, StatusCode};
 
+use super::authentication::Caller;
+use super::conditional;
+use super::consent::{Act, Detail, Permit};
+use super::handset::Handset;
 use super::problem::{Kind, Problem};
-use super::representation::{Format, Sent};
-use super::resource::{Item, Resource};
-use super::store::{Store, Stored};
-use super::{json, prefix, xml};
+use super::representation::Shown;
+use super::resource::{Action, Item, Resource, Value};
+use super::respond_async::asked;
+use super::store::{StoreError, Stored, items};
+
+pub(super) use body::{collect, read, unread};
+pub(super) use query::paging;
 
 /// Items of one page at most, and if the caller does not say.
 pub const PAGE_ITEMS_MAX: u32 = 1_000;
 
-/// Bytes of a body at most: a vCard with a photograph fits.
-pub const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of one page's items at most, as they are kept; a longer page ends earlier.
+pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
 
-/// How long the body of an added item may take.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
-
-const COLLECTION_METHODS: &str = "GET, HEAD, POST, OPTIONS";
-const ITEM_METHODS: &str = "GET, HEAD, DELETE, OPTIONS";
+/// Characters of one detail of an act at most; whoever shows it may cut it further.
+const DETAIL_CHARS_MAX: usize = 2_000;
 
 /// One page of a list.
 #[derive(Debug)]
 pub struct Page {
-    /// In the order of their ids.
+    /// In the order of their ids, or against it.
     pub items: Vec<Stored>,
     /// Where the next page is; `None` on the last.
     pub next: Option<String>,
 }
 
-/// A resource and where its items are.
+/// A resource and the handset that has its items.
 struct Collection {
     resource: &'static Resource,
-    store: Store,
+    handset: Handset,
 }
 
 type Shared = State<Arc<Collection>>;
 
 /// The URLs of one resource.
-pub fn routes(resource: &'static Resource, store: &Store) -> Router {
-    let collection = get(list).post(add).options(|| options(COLLECTION_METHODS));
-    let item = get(show).delete(delete).options(|| options(ITEM_METHODS));
+pub fn routes(resource: &'static Resource, handset: &Handset) -> Router {
+    let has = |action| resource.has(action);
+    let mut list = MethodRouter::new();
+    let mut item = MethodRouter::new();
+    if has(Action::List) {
+        list = list.get(list::list);
+    }
+    if has(Action::Add) {
+        list = match resource.content {
+            Some(_) => list.post(upload::upload),
+            None => list.post(add::add),
+        };
+    }
+    if has(Action::DeleteAll) {
+        list = list.delete(delete::delete_all);
+    }
+    if has(Action::Get) {
+        item = item.get(show::show);
+    }
+    if has(Action::Delete) {
+        item = item.delete(delete::delete);
+    }
+    let lists = allowed(resource, &[Action::List, Action::Add, Action::DeleteAll]);
+    let items = allowed(resource, &[Action::Get, Action::Delete]);
     Router::new()
-        .route(&format!("/{}", resource.path()), collection)
-        .route(&format!("/{}/{{id}}", resource.path()), item)
+        .route(
+            &format!("/{}", resource.path()),
+            list.options(|| options(lists)),
+        )
+        .route(
+            &format!("/{}/{{id}}", resource.path()),
+            item.options(|| options(items)),
+        )
         .with_state(Arc::new(Collection {
             resource,
-            store: store.clone(),
+            handset: handset.clone(),
         }))
 }
 
-/// R27.
-async fn list(
-    State(collection): Shared,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Result<Response, Problem> {
-    let resource = collection.resource;
-    let format = wanted(&headers)?;
-    let (limit, after) = paging(uri.query().unwrap_or_default())?;
-    let (items, more) = collection
-        .store
-        .run(move |db| db.list(resource, after, limit))
-        .await?;
-    let next = items.last().filter(|_| more).map(|last| {
-        let prefix = prefix(&headers);
-        format!("{prefix}/{}?after={}&limit={limit}", resource.name, last.id)
-    });
-    let page = Page { items, next };
-    let body = match format {
-        Format::Json => json::list(resource, &page),
-        Format::Xml => xml::list(resource, &page),
-    };
-    Ok(represented(StatusCode::OK, format, body))
+/// The methods of a URL, for `Allow`.
+fn allowed(resource: &Resource, actions: &[Action]) -> HeaderValue {
+    let methods: String = actions
+        .iter()
+        .filter(|action| resource.has(**action))
+        .map(|action| match action {
+            Action::List | Action::Get => "GET, HEAD, ",
+            Action::Add | Action::Execute => "POST, ",
+            Action::Delete | Action::DeleteAll => "DELETE, ",
+        })
+        .chain(["OPTIONS"])
+        .collect();
+    HeaderValue::try_from(methods).unwrap_or(HeaderValue::from_static("OPTIONS"))
 }
 
-/// R28.
-async fn show(
-    State(collection): Shared,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Result<Response, Problem> {
-    let resource = collection.resource;
-    let format = wanted(&headers)?;
-    let id = item_id(resource, &uri)?;
-    let stored = collection
-        .store
-        .run(move |db| db.item(resource, id))
-        .await?;
-    let stored = stored.ok_or_else(|| no_such_item(resource))?;
-    Ok(represented(
-        StatusCode::OK,
-        format,
-        one(resource, &stored, format),
-    ))
-}
-
-/// R29. The form of the answer is settled first: an item whose adding could not be told must not be added.
-async fn add(State(collection): Shared, request: Request) -> Result<Response, Problem> {
-    let resource = collection.resource;
-    let (parts, body) = request.into_parts();
-    let format = wanted(&parts.headers)?;
-    let sent = Sent::of(resource, &parts.headers).ok_or_else(|| unread(resource))?;
-    let item = read(resource, sent, &collect(body).await?)?;
-    let stored = collection
-        .store
-        .run(move |db| db.add(resource, item))
-        .await?;
-    let mut response = represented(StatusCode::CREATED, format, one(resource, &stored, format));
-    let location = format!("{}/{}/{}", prefix(&parts.headers), resource.name, stored.id);
-    if let Ok(location) = HeaderValue::try_from(location) {
-        response.headers_mut().insert(LOCATION, location);
-    }
-    Ok(response)
-}
-
-/// R30.
-async fn delete(State(collection): Shared, uri: Uri) -> Result<Response, Problem> {
-    let resource = collection.resource;
-    let id = item_id(resource, &uri)?;
-    match collection
-        .store
-        .run(move |db| db.delete(resource, id))
-        .await?
-    {
-        true => Ok(StatusCode::NO_CONTENT.into_response()),
-        false => Err(no_such_item(resource)),
-    }
-}
-
-async fn options(methods: &'static str) -> Response {
+async fn options(methods: HeaderValue) -> Response {
     (StatusCode::NO_CONTENT, [(ALLOW, methods)]).into_response()
 }
 
-fn wanted(headers: &HeaderMap) -> Result<Format, Problem> {
-    Format::wanted(headers).ok_or_else(|| {
-        Problem::new(
-            Kind::NotAcceptable,
-            "Accept application/json or application/xml.",
-        )
-    })
+/// Who sends the request.
+pub fn caller(extensions: &Extensions) -> Caller {
+    extensions.get().cloned().unwrap_or(Caller(None))
 }
 
-fn represented(status: StatusCode, format: Format, body: Vec<u8>) -> Response {
-    let headers = [
-        (CONTENT_TYPE, format.content_type()),
-        (CACHE_CONTROL, "no-store"),
-        (VARY, "Accept"),
-    ];
-    (status, headers, Body::from(body)).into_response()
-}
-
-fn one(resource: &Resource, stored: &Stored, format: Format) -> Vec<u8> {
-    match format {
-        Format::Json => json::item(resource, stored),
-        Format::Xml => xml::item(resource, stored),
+/// What a request wants to do, for the notifier.
+pub fn act(
+    extensions: &Extensions,
+    resource: &'static Resource,
+    action: Action,
+    content: Vec<Detail>,
+) -> Act {
+    Act {
+        caller: caller(extensions),
+        resource: resource.name,
+        action,
+        content,
+        asked: asked(extensions),
     }
 }
 
-/// The id in the path's last segment. Ids are the store's positive integers; anything else names nothing.
-fn item_id(resource: &Resource, uri: &Uri) -> Result<i64, Problem> {
-    let segment = uri.path().rsplit('/').next().unwrap_or_default();
-    let digits = segment.bytes().all(|b| b.is_ascii_digit()) && !segment.starts_with('0');
-    let id = segment.parse().ok().filter(|_| digits);
-    id.ok_or_else(|| no_such_item(resource))
+/// What the owner is told of an item.
+pub fn details(resource: &Resource, item: &Item) -> Vec<Detail> {
+    let told = resource.fields.iter().zip(item.values());
+    let told = told.filter(|(field, _)| field.told);
+    told.filter_map(|(field, value)| {
+        let text = match value.as_ref()? {
+            Value::Text(text) => text.clone(),
+            Value::Number(number) => number.to_string(),
+            Value::Flag(flag) => flag.to_string(),
+            Value::Lines(lines) => lines.join(", "),
+            Value::Entries(entries) => {
+                let values: Vec<_> = entries.iter().map(|entry| &*entry.value).collect();
+                values.join(", ")
+            }
+        };
+        let text = text.chars().take(DETAIL_CHARS_MAX).collect();
+        Some(Detail {
+            name: field.name,
+            text,
+        })
+    })
+    .collect()
+}
+
+/// An item that a path names, as it is before anybody is asked.
+async fn named(
+    handset: &Handset,
+    resource: &'static Resource,
+    path: &str,
+) -> Result<Option<Stored>, StoreError> {
+    let Some(id) = query::id(path) else {
+        return Ok(None);
+    };
+    let read = handset
+        .store
+        .run(move |db| items::item(db.connection(), resource, id));
+    read.await
+}
+
+/// What the owner is told of an item that is there, beside its id. Of one that is not there the id alone: whether it is
+/// there is told to no one who may not read it.
+fn details_of(resource: &Resource, path: &str, stored: Option<&Stored>) -> Vec<Detail> {
+    let segment = path.rsplit('/').next().unwrap_or_default();
+    let mut content = vec![Detail {
+        name: "id",
+        text: segment.chars().take(DETAIL_CHARS_MAX).collect(),
+    }];
+    content.extend(stored.map_or(Vec::new(), |s| details(resource, &s.item)));
+    content
+}
+
+/// Ends an act, and writes down how.
+pub fn done(permit: Permit, answer: Result<Response, Problem>) -> Result<Response, Problem> {
+    match &answer {
+        Ok(response) => {
+            let status = response.status().as_u16();
+            let location = response.headers().get(LOCATION);
+            match location.and_then(|location| location.to_str().ok()) {
+                Some(location) => permit.done(&format!("{status} {location}")),
+                None => permit.done(&status.to_string()),
+            }
+        }
+        Err(problem) => permit.done(&failed(problem)),
+    }
+    answer
+}
+
+fn failed(problem: &Problem) -> String {
+    let (status, slug, _) = problem.kind().told();
+    format!("{} {slug}", status.as_u16())
+}
+
+/// An answer in this form, with the tag of what it tells.
+fn represented(
+    status: StatusCode,
+    shown: Shown,
+    state: &conditional::State,
+    body: Vec<u8>,
+) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    if let (Ok(content_type), true) = (
+        HeaderValue::try_from(shown.content_type()),
+        status != StatusCode::NOT_MODIFIED,
+    ) {
+        headers.insert(CONTENT_TYPE, content_type);
+    }
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(VARY, HeaderValue::from_static("Accept"));
+    headers.insert(ETAG, state.tag(shown.media_type()));
+    response
+}
+
+/// The caller has it already.
+fn not_modified(shown: Shown, state: &conditional::State) -> Response {
+    represented(StatusCode::NOT_MODIFIED, shown, state, Vec::new())
 }
 
 fn no_such_item(resource: &Resource) -> Problem {
@@ -185,69 +246,4 @@ fn no_such_item(resource: &Resource) -> Problem {
         resource.item
     );
     Problem::new(Kind::NotFound, detail)
-}
-
-/// `limit` and `after`. Other keys are left to whoever put them there.
-fn paging(query: &str) -> Result<(u32, i64), Problem> {
-    let (mut limit, mut after) = (PAGE_ITEMS_MAX, 0);
-    for pair in query.split('&') {
-        match pair.split_once('=') {
-            Some(("limit", value)) => {
-                limit = value
-                    .parse()
-                    .ok()
-                    .filter(|limit| (1..=PAGE_ITEMS_MAX).contains(limit))
-                    .ok_or_else(|| {
-                        let detail = format!("limit: must be a number from 1 to {PAGE_ITEMS_MAX}.");
-                        Problem::new(Kind::BadQuery, detail)
-                    })?;
-            }
-            Some(("after", value)) => {
-                after = value
-                    .parse()
-                    .ok()
-                    .filter(|after| *after >= 0)
-                    .ok_or_else(|| {
-                        Problem::new(Kind::BadQuery, "after: must be what a page's `next` says.")
-                    })?;
-            }
-            _ => {}
-        }
-    }
-    Ok((limit, after))
-}
-
-async fn collect(body: Body) -> Result<Bytes, Problem> {
-    let whole = Limited::new(body, BODY_BYTES_MAX).collect();
-    match tokio::time::timeout(BODY_TIMEOUT, whole).await {
-        Ok(Ok(whole)) => Ok(whole.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let detail = format!("An item has {BODY_BYTES_MAX} bytes at most.");
-            Err(Problem::new(Kind::TooLarge, detail))
-        }
-        Ok(Err(_)) => Err(Problem::new(Kind::BadItem, "The body ended too early.")),
-        Err(_) => {
-            let detail = format!("It may take {} seconds.", BODY_TIMEOUT.as_secs());
-            Err(Problem::new(Kind::BodyTimeout, detail))
-        }
-    }
-}
-
-fn unread(resource: &Resource) -> Problem {
-    let forms = resource.forms.iter().filter(|form| form.read.is_some());
-    let forms: String = forms.map(|form| format!(", {}", form.media_type)).collect();
-    let detail = format!("Send UTF-8 as application/json, application/xml{forms}.");
-    Problem::new(Kind::UnsupportedMediaType, detail)
-}
-
-/// The item that a body says, held against the description.
-fn read(resource: &Resource, sent: Sent, body: &[u8]) -> Result<Item, Problem> {
-    match sent {
-        Sent::Json => Ok(resource.check(json::decode(resource, body)?)?),
-        Sent::Xml => Ok(resource.check(xml::decode(resource, body)?)?),
-        Sent::Form(form) => {
-            let read = form.read.ok_or_else(|| unread(resource))?;
-            Ok(resource.check(read(resource, body)?)?)
-        }
-    }
 }

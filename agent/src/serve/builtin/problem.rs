@@ -15,7 +15,6 @@ use super::representation::Format;
 use super::resource::FieldError;
 use super::store::StoreError;
 use crate::device::DeviceError;
-use crate::device::DeviceError;
 
 /// An error that a caller is told.
 #[derive(Debug, Clone)]
@@ -99,16 +98,6 @@ pub enum Kind {
     DeviceFailed,
     /// There is no video to end.
     NotRecording,
-    /// The device can't do it, ever.
-    UnsupportedByDevice,
-    /// The device is doing something else.
-    DeviceBusy,
-    /// There is no radio network.
-    NoCoverage,
-    /// The network did not do it.
-    RefusedByNetwork,
-    /// The hardware failed.
-    DeviceFailed,
 }
 
 impl Kind {
@@ -143,11 +132,6 @@ impl Kind {
         Self::TooManyListeners,
         Self::ResponseGone,
         Self::NotStoppable,
-        Self::UnsupportedByDevice,
-        Self::DeviceBusy,
-        Self::NoCoverage,
-        Self::RefusedByNetwork,
-        Self::DeviceFailed,
         Self::NotRecording,
         Self::UnsupportedByDevice,
         Self::DeviceBusy,
@@ -295,31 +279,6 @@ impl Kind {
                 "not-stoppable",
                 "The task can't be ended now",
             ),
-            Self::UnsupportedByDevice => (
-                StatusCode::NOT_IMPLEMENTED,
-                "unsupported-by-device",
-                "This handset can't do that",
-            ),
-            Self::DeviceBusy => (
-                StatusCode::CONFLICT,
-                "device-busy",
-                "The handset is doing something else",
-            ),
-            Self::NoCoverage => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "no-coverage",
-                "The handset has no coverage",
-            ),
-            Self::RefusedByNetwork => (
-                StatusCode::BAD_GATEWAY,
-                "refused-by-network",
-                "The network refused it",
-            ),
-            Self::DeviceFailed => (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "device-failed",
-                "The handset's hardware failed",
-            ),
             Self::ResponseGone => (
                 StatusCode::GONE,
                 "response-gone",
@@ -407,23 +366,6 @@ impl From<FieldError> for Problem {
     }
 }
 
-impl From<DeviceError> for Problem {
-    fn from(error: DeviceError) -> Self {
-        let told = error.to_string();
-        let (kind, advice) = match error {
-            DeviceError::Unsupported(_) => (
-                Kind::UnsupportedByDevice,
-                "GET /capabilities lists what it can do.",
-            ),
-            DeviceError::Busy(_) => (Kind::DeviceBusy, "Try again later."),
-            DeviceError::NoCoverage => (Kind::NoCoverage, "Try again when it has."),
-            DeviceError::Refused(_) => (Kind::RefusedByNetwork, "Nothing was done."),
-            DeviceError::Failed(_) => (Kind::DeviceFailed, "Its owner may have to look at it."),
-        };
-        Self::new(kind, format!("It was not done: {told}. {advice}"))
-    }
-}
-
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         if let StoreError::Full = error {
@@ -500,10 +442,7 @@ pub fn render(mut response: Response, format: Format) -> Response {
         Kind::InProgress | Kind::Busy => {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
-        Kind::TooManyTasks
-        | Kind::TooManyListeners
-        | Kind::DeviceBusy
-        | Kind::NoCoverage => {
+        Kind::TooManyTasks | Kind::TooManyListeners | Kind::DeviceBusy | Kind::NoCoverage => {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("30"));
         }
         // `Allow` comes from the router, which knows the methods.

@@ -1,10 +1,12 @@
 //! Which form a caller gets and which forms it may send: `Accept`, `Content-Type`, and the media types between.
 //!
+//! [`Format`] is of what has no other forms than JSON and XML: problems, the menu; [`Shown`] is of items and lists.
 //! RFC 9110, 12.5.1: quality values, and of the ranges that match a form the most specific one counts.
 
 use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE};
 
+use super::problem::{Kind, Problem};
 use super::resource::{Form, Resource};
 
 /// A form that every resource has.
@@ -63,6 +65,83 @@ impl Format {
     }
 }
 
+/// A form in which a list or an item is told.
+#[derive(Debug, Clone, Copy)]
+pub enum Shown {
+    /// `application/json`.
+    Json,
+    /// `application/xml`.
+    Xml,
+    /// One of the resource's own.
+    Form(&'static Form),
+    /// The bytes that the item is about, as they are.
+    Content,
+}
+
+impl Shown {
+    /// The form of an item that the caller likes best, `content` being the media type of the bytes that it is about.
+    pub fn of_item(
+        resource: &'static Resource,
+        content: Option<&str>,
+        headers: &HeaderMap,
+    ) -> Result<Self, Problem> {
+        let content = content.and_then(|media_type| media_type.split_once('/'));
+        let content = content.map(|(kind, subtype)| (kind, subtype, Self::Content));
+        Self::of(resource.forms.iter(), content, headers)
+    }
+
+    /// The form of a list that the caller likes best.
+    pub fn of_list(resource: &'static Resource, headers: &HeaderMap) -> Result<Self, Problem> {
+        let forms = resource.forms.iter().filter(|form| form.list.is_some());
+        Self::of(forms, None, headers)
+    }
+
+    fn of(
+        forms: impl Iterator<Item = &'static Form>,
+        content: Option<(&str, &str, Self)>,
+        headers: &HeaderMap,
+    ) -> Result<Self, Problem> {
+        let mut offers = vec![
+            ("application", "json", Self::Json),
+            ("application", "xml", Self::Xml),
+            ("text", "xml", Self::Xml),
+        ];
+        let named = |form: &'static Form| {
+            let (kind, subtype) = form.media_type.split_once('/')?;
+            Some((kind, subtype, Self::Form(form)))
+        };
+        offers.extend(forms.filter_map(named));
+        offers.extend(content);
+        best(headers, &offers).ok_or_else(|| {
+            let types = offers.iter().map(|(kind, sub, _)| format!("{kind}/{sub}"));
+            let types: Vec<_> = types.collect();
+            Problem::new(
+                Kind::NotAcceptable,
+                format!("Accept one of {}.", types.join(", ")),
+            )
+        })
+    }
+
+    /// The media type, without parameters.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Xml => "application/xml",
+            Self::Form(form) => form.media_type,
+            Self::Content => "application/octet-stream",
+        }
+    }
+
+    /// The `Content-Type`.
+    pub fn content_type(self) -> String {
+        match self {
+            Self::Xml => format!("{}; charset=utf-8", self.media_type()),
+            Self::Form(form) => format!("{}{}", form.media_type, form.parameters),
+            Self::Json | Self::Content => self.media_type().to_owned(),
+        }
+    }
+}
+
 /// A form in which an item may be sent.
 #[derive(Debug, Clone, Copy)]
 pub enum Sent {
@@ -103,7 +182,7 @@ impl Sent {
 }
 
 /// The offer of the highest quality, the first of equals. No `Accept`, or none that can be read, takes everything.
-fn best(headers: &HeaderMap, offers: &[(&str, &str, Format)]) -> Option<Format> {
+fn best<T: Copy>(headers: &HeaderMap, offers: &[(&str, &str, T)]) -> Option<T> {
     let values = headers
         .get_all(ACCEPT)
         .iter()
@@ -116,14 +195,14 @@ fn best(headers: &HeaderMap, offers: &[(&str, &str, Format)]) -> Option<Format> 
     if ranges.is_empty() {
         return offers.first().map(|(_, _, format)| *format);
     }
-    let mut found: Option<(u16, Format)> = None;
+    let mut found: Option<(u16, T)> = None;
     for (kind, subtype, format) in offers {
         let matching = ranges.iter().filter_map(|range| {
             let specificity = range.matches(kind, subtype)?;
             Some((specificity, range.quality))
         });
         let quality = matching.max().map_or(0, |(_, quality)| quality);
-        if quality > found.map_or(0, |(best, _)| best) {
+        if quality > found.as_ref().map_or(0, |(best, _)| *best) {
             found = Some((quality, *format));
         }
     }

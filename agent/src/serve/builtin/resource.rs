@@ -1,15 +1,47 @@
 //! What the handset offers: a description that routes, formats, checks and storage are all derived from.
 //!
-//! [`super::contacts`] is one; another resource is another [`Resource`] value in [`ALL`], and nothing else changes.
+//! [`super::descriptions`] has them; another resource is another [`Resource`] value in [`ALL`], and nothing else changes.
 //! This file starts nothing: it holds the description, the item that fits it, and the check between the two.
 
 use time::format_description::well_known::Rfc3339;
 
-use super::contacts;
+use super::contacts::CONTACTS;
+use super::descriptions::{
+    CALENDAR, EMAILS, IMAGES, INCOMING_CALLS, MMS, NOTES, OUTGOING_CALLS, SMS, SOUNDS, VIDEOS,
+};
+use super::events::stream::EVENTS;
+use super::services::descriptions::{
+    CALL, DIVERT, PHOTOGRAPH, RECORD_VIDEO, SEND_EMAIL, SEND_MMS, SEND_SMS,
+};
+use super::state::{BATTERY, COVERAGE, MODE};
 use super::store::Stored;
+use crate::device::SimCard;
 
 /// Every resource of this handset, in the order in which `GET /` lists them.
-pub const ALL: &[&Resource] = &[&contacts::CONTACTS];
+pub const ALL: &[&Resource] = &[
+    &CONTACTS,
+    &NOTES,
+    &CALENDAR,
+    &IMAGES,
+    &SOUNDS,
+    &VIDEOS,
+    &SMS,
+    &MMS,
+    &EMAILS,
+    &INCOMING_CALLS,
+    &OUTGOING_CALLS,
+    &BATTERY,
+    &COVERAGE,
+    &MODE,
+    &CALL,
+    &DIVERT,
+    &SEND_SMS,
+    &SEND_MMS,
+    &SEND_EMAIL,
+    &PHOTOGRAPH,
+    &RECORD_VIDEO,
+    &EVENTS,
+];
 
 /// One kind of personal data, one piece of state or one service, at a URL of its own (R12, R14).
 #[derive(Debug)]
@@ -32,7 +64,17 @@ pub struct Resource {
     pub forms: &'static [Form],
     /// What an item carries beside its fields; `None`: nothing that a caller sends as it is.
     pub content: Option<Content>,
+    /// Gives an item that a caller adds what the handset gives, and holds its fields against each other; `None`: nothing.
+    pub complete: Option<Complete>,
+    /// Bytes of a body with one item at most, in any form that is not [`Self::content`].
+    pub body_bytes_max: usize,
 }
+
+/// Bytes of a body for most resources: a vCard with a photograph fits.
+pub const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// See [`Resource::complete`].
+pub type Complete = fn(&Resource, &mut Item) -> Result<(), FieldError>;
 
 /// The three managers of the patent (R15).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,19 +128,79 @@ impl Action {
     }
 }
 
-/// One of the handset's memories, as far as it holds items of one resource.
+/// One of the handset's memories, as far as it holds items of one resource (R31).
 #[derive(Debug)]
 pub struct Memory {
-    /// `phone` or `sim`.
+    /// [`PHONE`] or [`SIM`].
     pub name: &'static str,
     /// Items that it holds at most; one more is answered 507.
     pub items_max: u64,
-    /// Whether an item fits into it, and if not why and what would.
-    pub fits: Option<Fits>,
+    /// Whether the oldest item goes when one comes that there is no room for, as in a log of calls.
+    pub rolls: bool,
+    /// What the card has to say, for a memory that is on it.
+    pub sim: Option<Sim>,
 }
 
-/// Holds an item that is right in itself against a memory's own limits.
-pub type Fits = fn(&Item) -> Result<(), FieldError>;
+/// The memory that is always there.
+pub const PHONE: &str = "phone";
+
+/// The memory of the card.
+pub const SIM: &str = "sim";
+
+/// How items of one resource lie on a SIM card. Only the card in the handset knows its limits.
+#[derive(Debug, Clone, Copy)]
+pub struct Sim {
+    /// Items that this card has room for.
+    pub items_max: fn(&SimCard) -> u64,
+    /// Whether an item that is right in itself fits onto it, and if not why and what would.
+    pub fits: Fits,
+    /// Whether what was sent in a form that is kept lies there too; otherwise the card holds the fields alone.
+    pub keeps: bool,
+}
+
+/// Holds an item against the limits of a card.
+pub type Fits = fn(&Resource, &Item, &SimCard) -> Result<(), FieldError>;
+
+impl Memory {
+    /// The phone's, with room for so many.
+    pub const fn phone(items_max: u64) -> Self {
+        Self {
+            name: PHONE,
+            items_max,
+            rolls: false,
+            sim: None,
+        }
+    }
+
+    /// The phone's, in which the oldest item makes room for a new one.
+    pub const fn log(items_max: u64) -> Self {
+        Self {
+            name: PHONE,
+            items_max,
+            rolls: true,
+            sim: None,
+        }
+    }
+
+    /// The card's.
+    pub const fn card(sim: Sim) -> Self {
+        Self {
+            name: SIM,
+            items_max: u64::MAX,
+            rolls: false,
+            sim: Some(sim),
+        }
+    }
+
+    /// Items that it holds at most, with this card in the handset.
+    pub fn items_max(&self, card: Option<&SimCard>) -> u64 {
+        match (&self.sim, card) {
+            (Some(sim), Some(card)) => (sim.items_max)(card).min(self.items_max),
+            (Some(_), None) => 0,
+            (None, _) => self.items_max,
+        }
+    }
+}
 
 /// A form of items beside JSON and XML. A list is its items' forms in a row, between [`Form::list`]'s parts.
 #[derive(Debug)]
@@ -226,7 +328,7 @@ pub enum Shape {
 }
 
 /// Unicode characters of an entry's label at most.
-pub const LABEL_CHARS_MAX: usize = 32;
+pub const LABEL_CHARS_MAX: usize = 127;
 
 /// The label of an entry that came without one.
 pub const LABEL_DEFAULT: &str = "other";
@@ -289,6 +391,11 @@ impl Resource {
         }
     }
 
+    /// The memory of this name.
+    pub fn memory(&self, name: &str) -> Option<&'static Memory> {
+        self.memories.iter().find(|memory| memory.name == name)
+    }
+
     /// Whether it is a list of items that are kept, and no single piece of state and no service.
     pub fn is_collection(&self) -> bool {
         !self.memories.is_empty()
@@ -313,6 +420,31 @@ impl Resource {
             .iter()
             .enumerate()
             .find(|(_, field)| field.element() == name)
+    }
+
+    /// What an item says in the field of this name.
+    pub fn value<'a>(&self, item: &'a Item, name: &str) -> Option<&'a Value> {
+        let (position, _) = self.field(name)?;
+        item.0.get(position)?.as_ref()
+    }
+
+    /// What an item says in the field of text of this name.
+    pub fn text<'a>(&self, item: &'a Item, name: &str) -> Option<&'a str> {
+        match self.value(item, name)? {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Makes an item say this in the field of this name, whatever it said before. The name is the description's own.
+    pub fn put(&self, item: &mut Item, name: &str, value: impl Into<Option<Value>>) {
+        let slot = self
+            .field(name)
+            .and_then(|(position, _)| item.0.get_mut(position));
+        debug_assert!(slot.is_some(), "{} has no {name}", self.name);
+        if let Some(slot) = slot {
+            *slot = value.into();
+        }
     }
 
     /// An item of this resource with nothing in it yet.
@@ -517,7 +649,7 @@ mod tests {
     use super::*;
 
     fn named(name: &str) -> Item {
-        let mut item = contacts::CONTACTS.blank();
+        let mut item = CONTACTS.blank();
         item.set(0, Value::Text(name.to_owned()));
         item
     }
@@ -525,16 +657,16 @@ mod tests {
     #[test]
     fn r29_an_item_is_trimmed_and_its_empty_fields_are_dropped() {
         let mut item = named("  Ada\t");
-        let (note, _) = contacts::CONTACTS.field("note").unwrap();
+        let (note, _) = CONTACTS.field("note").unwrap();
         item.set(note, Value::Text(" \r\n ".to_owned()));
-        assert_eq!(contacts::CONTACTS.check(item), Ok(named("Ada")));
+        assert_eq!(CONTACTS.check(item), Ok(named("Ada")));
     }
 
     #[test]
     fn r29_what_does_not_fit_is_refused_by_name() {
-        let fault = |item| contacts::CONTACTS.check(item).unwrap_err().to_string();
+        let fault = |item| CONTACTS.check(item).unwrap_err().to_string();
         assert_eq!(
-            fault(contacts::CONTACTS.blank()),
+            fault(CONTACTS.blank()),
             "name: is required, and must not be blank"
         );
         assert_eq!(
@@ -542,7 +674,7 @@ mod tests {
             "name: holds the control character U+0001"
         );
         assert!(fault(named(&"a".repeat(1000))).contains("characters"));
-        let (phones, _) = contacts::CONTACTS.field("phones").unwrap();
+        let (phones, _) = CONTACTS.field("phones").unwrap();
         let mut item = named("Ada");
         item.push(
             phones,

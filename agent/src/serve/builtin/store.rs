@@ -1,41 +1,37 @@
 //! Where personal data is kept: one SQLite file, on a thread of its own, behind a bounded queue.
 //!
 //! What [`Store::run`] has answered is on the disk: a write-ahead log, synced at each commit, so that neither a kill
-//! nor a flat battery takes back an added item. The thread sleeps while nobody asks.
+//! nor a flat battery takes back an added item. The thread sleeps while nobody asks. [`items`] has the tables of items.
 
-use std::collections::{HashMap, HashSet};
+pub mod items;
+
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
+use super::authentication::users;
 use super::consent::{access, log};
 use super::blobs::{self, Blob};
-use super::{idempotency, json};
 use super::resource::{Item, Resource};
+use super::media::thumbnail;
+use super::{idempotency, import, inbox, services, tasks};
 
 /// Layout of the file; a higher one was written by a newer agent, and is left alone.
-const LAYOUT: i64 = 1;
+const LAYOUT: i64 = 2;
 
 /// The tables that modules keep beside the items. Each makes its own if they are not there, and changes what an older
 /// agent left; they are laid out in this order, before the items' tables.
-const SCHEMAS: &[&str] = &[
-    SCHEMA,
-    blobs::SCHEMA,
-    idempotency::SCHEMA,
-    access::SCHEMA,
-    log::SCHEMA,
-];
-
-/// Files that were imported.
-const SCHEMA: &str =
-    "CREATE TABLE IF NOT EXISTS imported (hash BLOB PRIMARY KEY) WITHOUT ROWID, STRICT;";
+const SCHEMAS: &[&str] = &[import::SCHEMA, blobs::SCHEMA, thumbnail::SCHEMA, idempotency::SCHEMA, tasks::SCHEMA, services::SCHEMA, inbox::SCHEMA, users::SCHEMA, access::SCHEMA, log::SCHEMA];
 
 /// Jobs that wait for the thread at most; who comes then waits to hand in theirs.
 const JOBS_MAX: usize = 32;
+
+/// Statements that are kept prepared.
+const STATEMENTS_MAX: usize = 64;
 
 /// How long another process may hold the file before a job fails.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
@@ -117,17 +113,6 @@ impl Store {
 #[derive(Debug)]
 pub struct Database {
     connection: Connection,
-    /// Items of each resource, so that the limit costs no counting.
-    counts: HashMap<&'static str, u64>,
-}
-
-/// What an import did.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Imported {
-    /// Items that were added.
-    pub added: u64,
-    /// Items that were there already, word for word.
-    pub known: u64,
 }
 
 impl Database {
@@ -141,18 +126,17 @@ impl Database {
             .open(path)?;
         let connection = Connection::open(path)?;
         connection.busy_timeout(LOCK_WAIT)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+        // Of a file that is made now: what was deleted is given back to the disk.
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         let layout = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         if layout > LAYOUT {
             return Err(StoreError::Newer(layout));
         }
-        let mut database = Self {
-            connection,
-            counts: HashMap::new(),
-        };
+        let mut database = Self { connection };
         database.lay_out(resources)?;
-        blobs::drop_loose(&database.connection)?;
         Ok(database)
     }
 
@@ -175,192 +159,35 @@ impl Database {
         }
     }
 
-    /// The open connection, for the modules that keep rows of their own. What belongs together goes into one
-    /// [`Connection::transaction`], and is on the disk when that has committed.
+    /// The open connection, for [`items`] and for the modules that keep rows of their own.
     pub fn connection(&mut self) -> &mut Connection {
         &mut self.connection
     }
 
-    /// One table for each resource. Names come from the descriptions, never from a caller.
-    fn lay_out(&mut self, resources: &[&'static Resource]) -> Result<(), StoreError> {
-        let transaction = self.connection.transaction()?;
-        for schema in SCHEMAS {
-            transaction.execute_batch(schema)?;
-        }
-        for resource in resources {
-            transaction.execute_batch(&format!(
-                "CREATE TABLE IF NOT EXISTS \"{}\" (
-                    id INTEGER PRIMARY KEY AUTOINCREMENT,
-                    store TEXT NOT NULL,
-                    content TEXT NOT NULL
-                ) STRICT;",
-                resource.name
-            ))?;
-            let sql = format!("SELECT count(*) FROM \"{}\"", resource.name);
-            let count: i64 = transaction.query_row(&sql, [], |row| row.get(0))?;
-            self.counts
-                .insert(resource.name, u64::try_from(count).unwrap_or_default());
-        }
-        transaction.pragma_update(None, "user_version", LAYOUT)?;
-        transaction.commit()?;
-        Ok(())
-    }
-
-    /// At most `limit` items behind the id `after`, in the order of their ids, and whether there are more.
-    pub fn list(
-        &self,
-        resource: &Resource,
-        after: i64,
-        limit: u32,
-    ) -> Result<(Vec<Stored>, bool), StoreError> {
-        let mut select = self.connection.prepare_cached(&format!(
-            "SELECT id, store, content FROM \"{}\" WHERE id > ?1 ORDER BY id LIMIT ?2",
-            resource.name
-        ))?;
-        let rows = select.query_map(params![after, i64::from(limit) + 1], row)?;
-        let mut rows = rows.collect::<Result<Vec<_>, _>>()?;
-        let more = rows.len() > limit as usize;
-        rows.truncate(limit as usize);
-        let items = rows
-            .into_iter()
-            .filter_map(|row| stored(resource, row))
-            .collect();
-        Ok((items, more))
-    }
-
-    /// The item of this id.
-    pub fn item(&self, resource: &Resource, id: i64) -> Result<Option<Stored>, StoreError> {
-        let mut select = self.connection.prepare_cached(&format!(
-            "SELECT id, store, content FROM \"{}\" WHERE id = ?1",
-            resource.name
-        ))?;
-        let row = select.query_row([id], row).optional()?;
-        Ok(row.and_then(|row| stored(resource, row)))
-    }
-
-    /// Adds an item to the resource's first store; it is on the disk when this returns.
-    pub fn add(&mut self, resource: &Resource, item: Item) -> Result<Stored, StoreError> {
-        let Some(memory) = resource.memories.first() else {
-            return Err(StoreError::Full);
-        };
-        let store = memory.name;
-        let count = self.counts.entry(resource.name).or_default();
-        if *count >= memory.items_max {
-            return Err(StoreError::Full);
-        }
-        let sql = format!(
-            "INSERT INTO \"{}\" (store, content) VALUES (?1, ?2)",
-            resource.name
-        );
-        let content = json::content(resource, &item);
-        self.connection
-            .prepare_cached(&sql)?
-            .execute(params![store, content])
-            .map_err(full)?;
-        *count += 1;
-        Ok(Stored {
-            id: self.connection.last_insert_rowid(),
-            store: store.to_owned(),
-            item,
-            content: None,
-        })
-    }
-
-    /// Deletes the item of this id; `false` if there is none.
-    pub fn delete(&mut self, resource: &Resource, id: i64) -> Result<bool, StoreError> {
-        let sql = format!("DELETE FROM \"{}\" WHERE id = ?1", resource.name);
-        let deleted = self
-            .connection
-            .prepare_cached(&sql)?
-            .execute([id])
-            .map_err(full)?;
-        if let (1, Some(count)) = (deleted, self.counts.get_mut(resource.name)) {
-            *count = count.saturating_sub(1);
-        }
-        Ok(deleted == 1)
-    }
-
-    /// Whether a file with this hash was imported before.
-    pub fn is_imported(&self, hash: &[u8]) -> Result<bool, StoreError> {
-        let sql = "SELECT 1 FROM imported WHERE hash = ?1";
-        Ok(self
-            .connection
-            .query_row(sql, [hash], |_| Ok(()))
-            .optional()?
-            .is_some())
-    }
-
-    /// Adds the items of a file and remembers its hash: all of it, or nothing. Items that are there already, word
-    /// for word, are not doubled: a file that grew brings in only what is new.
-    pub fn import(
+    /// Does all of `work` or, if it fails, nothing of it; it is on the disk when this returns.
+    pub fn transaction<T, E: From<StoreError>>(
         &mut self,
-        resource: &Resource,
-        hash: &[u8],
-        items: &[Item],
-    ) -> Result<Imported, StoreError> {
-        let Some(memory) = resource.memories.first() else {
-            return Err(StoreError::Full);
-        };
-        let store = memory.name;
-        let count = self.counts.entry(resource.name).or_default();
-        let transaction = self.connection.transaction()?;
-        let mut known = HashSet::new();
-        {
-            let mut select =
-                transaction.prepare(&format!("SELECT content FROM \"{}\"", resource.name))?;
-            for content in select.query_map([], |row| row.get::<_, String>(0))? {
-                known.insert(content?);
-            }
-        }
-        let mut told = Imported::default();
-        {
-            let sql = format!(
-                "INSERT INTO \"{}\" (store, content) VALUES (?1, ?2)",
-                resource.name
-            );
-            let mut insert = transaction.prepare(&sql)?;
-            for item in items {
-                let content = json::content(resource, item);
-                if known.contains(&content) {
-                    told.known += 1;
-                    continue;
-                }
-                if *count + told.added >= memory.items_max {
-                    return Err(StoreError::Full);
-                }
-                insert.execute(params![store, content]).map_err(full)?;
-                known.insert(content);
-                told.added += 1;
-            }
-        }
-        transaction
-            .execute("INSERT INTO imported (hash) VALUES (?1)", [hash])
-            .map_err(full)?;
+        work: impl FnOnce(&Connection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        // Written to in any case: a lock that is asked for later could find the file changed meanwhile.
+        let begun = TransactionBehavior::Immediate;
+        let transaction = self.connection.transaction_with_behavior(begun);
+        let transaction = transaction.map_err(StoreError::from)?;
+        let done = work(&transaction)?;
         transaction.commit().map_err(full)?;
-        *count += told.added;
-        Ok(told)
+        Ok(done)
     }
-}
 
-type Row = (i64, String, String);
-
-fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
-    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-}
-
-/// A row that some other program wrote may not fit: it is told and passed over, so that it can't hide the others.
-fn stored(resource: &Resource, (id, store, content): Row) -> Option<Stored> {
-    match json::decode(resource, content.as_bytes()) {
-        Ok(item) => Some(Stored {
-            id,
-            store,
-            item,
-            content: None,
-        }),
-        Err(error) => {
-            tracing::warn!(resource = resource.name, id, field = %error.field, "an item can't be read, and is passed over");
-            None
-        }
+    fn lay_out(&mut self, resources: &[&'static Resource]) -> Result<(), StoreError> {
+        self.transaction(|db| {
+            for schema in SCHEMAS {
+                db.execute_batch(schema)?;
+            }
+            items::lay_out(db, resources)?;
+            blobs::drop_loose(db)?;
+            db.pragma_update(None, "user_version", LAYOUT)?;
+            Ok(())
+        })
     }
 }
 
@@ -374,41 +201,11 @@ pub(super) fn full(error: rusqlite::Error) -> StoreError {
 
 #[cfg(test)]
 mod tests {
-    use super::super::contacts::CONTACTS;
-    use super::super::resource::{ALL, Memory, Value};
+    use super::super::resource::ALL;
     use super::*;
 
-    fn named(name: &str) -> Item {
-        let mut item = CONTACTS.blank();
-        item.set(0, Value::Text(name.to_owned()));
-        item
-    }
-
-    fn open(path: &Path) -> Database {
-        Database::open(path, ALL).unwrap()
-    }
-
-    #[test]
-    fn items_are_there_after_a_reopen_and_ids_are_never_given_twice() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("handset.db");
-        let mut database = open(&path);
-        assert_eq!(database.add(&CONTACTS, named("Ada")).unwrap().id, 1);
-        assert_eq!(database.add(&CONTACTS, named("Bob")).unwrap().id, 2);
-        assert!(database.delete(&CONTACTS, 2).unwrap());
-        assert!(!database.delete(&CONTACTS, 2).unwrap());
-        drop(database);
-        let mut database = open(&path);
-        assert_eq!(database.add(&CONTACTS, named("Cy")).unwrap().id, 3);
-        let (items, more) = database.list(&CONTACTS, 0, 1).unwrap();
-        assert_eq!((items[0].id, more), (1, true));
-        let (items, more) = database.list(&CONTACTS, 1, 1).unwrap();
-        assert_eq!((items[0].id, more), (3, false));
-        assert_eq!(
-            database.item(&CONTACTS, 3).unwrap().unwrap().item,
-            named("Cy")
-        );
-        assert!(database.item(&CONTACTS, 2).unwrap().is_none());
+    fn open(path: &Path) -> Result<Database, StoreError> {
+        Database::open(path, ALL)
     }
 
     #[test]
@@ -416,8 +213,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("handset.db");
-        let mut database = open(&path);
-        database.add(&CONTACTS, named("Ada")).unwrap();
+        let _database = open(&path).unwrap();
         for name in ["handset.db", "handset.db-wal"] {
             let mode = std::fs::metadata(dir.path().join(name))
                 .unwrap()
@@ -428,59 +224,35 @@ mod tests {
     }
 
     #[test]
-    fn a_full_store_refuses_and_an_import_is_all_or_nothing() {
-        static TINY: Resource = Resource {
-            name: "tiny",
-            item: "tiny",
-            memories: &[Memory {
-                name: "phone",
-                items_max: 2,
-                fits: None,
-            }],
-            fields: CONTACTS.fields,
-            manager: CONTACTS.manager,
-            actions: CONTACTS.actions,
-            forms: &[],
-            content: None,
-        };
+    fn a_transaction_is_all_or_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let mut database = Database::open(&dir.path().join("db"), &[&TINY]).unwrap();
-        let items = [named("Ada"), named("Ada"), named("Bob"), named("Cy")];
-        assert!(matches!(
-            database.import(&TINY, b"1", &items),
+        let mut database = open(&dir.path().join("db")).unwrap();
+        let insert = "INSERT INTO imported (hash) VALUES (x'01')";
+        let failed: Result<(), StoreError> = database.transaction(|db| {
+            db.execute(insert, [])?;
             Err(StoreError::Full)
-        ));
-        assert_eq!(database.list(&TINY, 0, 9).unwrap().0.len(), 0);
-        assert!(!database.is_imported(b"1").unwrap());
-        let told = database.import(&TINY, b"1", &items[..3]).unwrap();
-        assert_eq!(told, Imported { added: 2, known: 1 });
-        assert!(database.is_imported(b"1").unwrap());
-        assert!(matches!(
-            database.add(&TINY, named("Dee")),
-            Err(StoreError::Full)
-        ));
-        assert!(database.delete(&TINY, 1).unwrap());
-        assert!(database.add(&TINY, named("Dee")).is_ok());
+        });
+        assert!(matches!(failed, Err(StoreError::Full)));
+        let done: Result<usize, StoreError> =
+            database.transaction(|db| Ok(db.execute(insert, [])?));
+        assert_eq!(done.unwrap(), 1, "nothing of the first is there");
     }
 
     #[test]
     fn a_file_of_a_newer_agent_and_one_that_is_no_database_are_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("db");
-        drop(open(&path));
+        drop(open(&path).unwrap());
         let connection = Connection::open(&path).unwrap();
-        connection.pragma_update(None, "user_version", 2).unwrap();
+        let newer = LAYOUT + 1;
+        connection
+            .pragma_update(None, "user_version", newer)
+            .unwrap();
         drop(connection);
-        assert!(matches!(
-            Database::open(&path, ALL),
-            Err(StoreError::Newer(2))
-        ));
+        assert!(matches!(open(&path), Err(StoreError::Newer(layout)) if layout == newer));
         let junk = dir.path().join("junk");
         std::fs::write(&junk, vec![7; 4096]).unwrap();
-        assert!(matches!(
-            Database::open(&junk, ALL),
-            Err(StoreError::Broken(_))
-        ));
+        assert!(matches!(open(&junk), Err(StoreError::Broken(_))));
         assert_eq!(std::fs::read(&junk).unwrap(), vec![7; 4096]);
     }
 }

@@ -17,7 +17,7 @@ use super::store::Stored;
 
 const DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
 
-/// One stored item: `<contact id="1" store="phone">…</contact>`.
+/// One stored item: `<contact id="1" store="phone">…</contact>`. What is not kept has no id, and no store either.
 pub fn item(resource: &Resource, stored: &Stored) -> Vec<u8> {
     let mut out = DECLARATION.to_owned();
     write_item(&mut out, resource, stored);
@@ -45,12 +45,14 @@ fn write_item(out: &mut String, resource: &Resource, stored: &Stored) {
     let Stored {
         id, store, item, ..
     } = stored;
-    let _ = write!(
-        out,
-        "<{} id=\"{id}\" store=\"{}\">",
-        resource.item,
-        escape(store)
-    );
+    let _ = write!(out, "<{}", resource.item);
+    if *id != 0 {
+        let _ = write!(out, " id=\"{id}\"");
+    }
+    if !store.is_empty() {
+        let _ = write!(out, " store=\"{}\"", escape(store));
+    }
+    out.push('>');
     for (field, value) in resource.fields.iter().zip(item.values()) {
         match (&field.shape, value) {
             (_, Some(Value::Text(text))) => {

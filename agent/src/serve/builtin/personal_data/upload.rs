@@ -1,0 +1,99 @@
+//! R29 for what is a file (R21 to R23): the bytes themselves come, and the owner is asked before they do.
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::request::Parts;
+
+use super::add::{again, locate};
+use super::memory::Memories;
+use super::query::Query;
+use super::show::told;
+use super::{Collection, Shared, act, caller, details, done};
+use crate::serve::builtin::blobs;
+use crate::serve::builtin::consent::Permit;
+use crate::serve::builtin::idempotency::{Claim, Seen};
+use crate::serve::builtin::media::upload::Upload;
+use crate::serve::builtin::problem::Problem;
+use crate::serve::builtin::representation::Shown;
+use crate::serve::builtin::resource::{Action, Memory};
+use crate::serve::builtin::store::{StoreError, items};
+
+pub(super) async fn upload(
+    State(collection): Shared,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let Collection { resource, handset } = &*collection;
+    let shown = Shown::of_item(resource, None, &parts.headers)?;
+    let query = Query::of(&parts.uri)?;
+    let Some(upload) = Upload::of(resource, &parts.headers)? else {
+        return Ok(StatusCode::METHOD_NOT_ALLOWED.into_response());
+    };
+    let memories = Memories::of(handset, resource).await?;
+    let memory = memories.to(query.store)?;
+    let claim = handset.keys.claim(&caller(&parts.extensions), &parts)?;
+    let content = details(resource, &upload.announced());
+    let act = act(&parts.extensions, resource, Action::Add, content);
+    let permit = handset.gate.permit(act).await?;
+    let taking = Taking {
+        collection: &collection,
+        parts: &parts,
+        shown,
+        memories,
+        memory,
+    };
+    let added = taking.take(&permit, upload, body, claim).await;
+    done(permit, added)
+}
+
+/// Where a file goes, and how its item is told.
+struct Taking<'a> {
+    collection: &'a Collection,
+    parts: &'a Parts,
+    shown: Shown,
+    memories: Memories,
+    memory: &'static Memory,
+}
+
+impl Taking<'_> {
+    async fn take(
+        &self,
+        _: &Permit,
+        upload: Upload,
+        body: Body,
+        claim: Claim,
+    ) -> Result<Response, Problem> {
+        let Collection { resource, handset } = self.collection;
+        let (resource, memory) = (*resource, self.memory);
+        let full = |error| match error {
+            StoreError::Full => self.memories.full(memory),
+            error => error.into(),
+        };
+        // Until the item has the bytes, `loose` clears them away if this ends early.
+        let (item, blob, loose) = upload.take(&handset.store, body).await?;
+        let keyed = match claim.look(&handset.store, &blob.digest).await? {
+            Seen::First(keyed) => keyed,
+            Seen::Again(outcome) => {
+                return again(self.collection, self.parts, self.shown, outcome).await;
+            }
+        };
+        let items_max = self.memories.items_max(memory);
+        let added = handset.store.run(move |db| {
+            db.transaction(|db| {
+                blobs::join(db, blob.id)?;
+                let stored = items::add(db, resource, memory, items_max, item, Some(blob.id))?;
+                let location = format!("/{}/{}", resource.path(), stored.id);
+                keyed.remember(db, StatusCode::CREATED, Some(&location))?;
+                Ok(stored)
+            })
+        });
+        let stored = added.await.map_err(full)?;
+        drop(loose);
+        let location = format!("/{}/{}", resource.path(), stored.id);
+        let mut response = told(handset, resource, StatusCode::CREATED, self.shown, stored).await?;
+        locate(&mut response, self.parts, &location);
+        Ok(response)
+    }
+}
