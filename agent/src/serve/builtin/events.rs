@@ -1,16 +1,21 @@
 //! What happens on the handset, for those who listen: state, new messages, calls, the owner's answers.
 //!
-//! Everybody may tell; [`Events::listen`] is for the stream at `/events` and for the owner's screen. An event names
-//! what happened and where it can be read, and holds no personal data itself: reading it is asked for like any other.
+//! Everybody may tell; [`Events::listen`] is for the owner's screen, and [`stream`] for the remote users at `/events`. An
+//! event names what happened and where it can be read, and holds no personal data itself: reading it is asked for like
+//! any other. The last ones are kept, so that a listener whose connection broke misses nothing, or hears that it did.
 
-use std::sync::Arc;
+pub mod stream;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use serde_json::Value as Json;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 /// Events that a listener may be behind by; one that is further behind is told that it lost some.
-const BEHIND_MAX: usize = 256;
+pub const BEHIND_MAX: usize = 256;
 
 /// One thing that happened.
 #[derive(Debug, Clone, Serialize)]
@@ -26,22 +31,153 @@ pub struct Event {
 
 /// Where events are told; a clone is the same one.
 #[derive(Debug, Clone)]
-pub struct Events(broadcast::Sender<Event>);
+pub struct Events(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    live: broadcast::Sender<Event>,
+    kept: Mutex<Kept>,
+    /// The number of the last event.
+    last: watch::Sender<u64>,
+    /// Tells this run of the agent from others: numbers begin anew with each.
+    run: u64,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    last: u64,
+    events: VecDeque<Event>,
+}
 
 impl Default for Events {
     fn default() -> Self {
-        Self(broadcast::Sender::new(BEHIND_MAX))
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        let run = since.map_or(0, |since| since.as_micros());
+        Self(Arc::new(Shared {
+            live: broadcast::Sender::new(BEHIND_MAX),
+            kept: Mutex::default(),
+            last: watch::Sender::default(),
+            run: u64::try_from(run).unwrap_or_default(),
+        }))
     }
 }
 
+/// What a listener who knows events up to some number is told next.
+#[derive(Debug)]
+pub enum Next {
+    /// This one, of this number.
+    Event(u64, Event),
+    /// That some are gone; those that are kept come behind this number.
+    Lost(u64),
+    /// Nothing yet.
+    Nothing,
+}
+
 impl Events {
-    /// Tells all who listen; if nobody does, it is gone.
+    /// Tells all who listen; if nobody does, it is kept for those who come back.
     pub fn tell(&self, event: Event) {
-        let _ = self.0.send(event);
+        let last = {
+            let mut kept = self.kept();
+            if kept.events.len() >= BEHIND_MAX {
+                kept.events.pop_front();
+            }
+            kept.events.push_back(event.clone());
+            kept.last += 1;
+            kept.last
+        };
+        self.0.last.send_replace(last);
+        let _ = self.0.live.send(event);
     }
 
     /// What is told from now on.
     pub fn listen(&self) -> broadcast::Receiver<Event> {
-        self.0.subscribe()
+        self.0.live.subscribe()
+    }
+
+    /// The number of the last event, as it changes.
+    pub fn numbers(&self) -> watch::Receiver<u64> {
+        self.0.last.subscribe()
+    }
+
+    /// What follows this number.
+    pub fn after(&self, number: u64) -> Next {
+        let kept = self.kept();
+        if number >= kept.last {
+            return Next::Nothing;
+        }
+        let missing = kept.last - number;
+        let behind = kept.events.len() as u64;
+        if missing > behind {
+            return Next::Lost(kept.last - behind);
+        }
+        let at = usize::try_from(behind - missing).ok();
+        match at.and_then(|at| kept.events.get(at)) {
+            Some(event) => Next::Event(number + 1, event.clone()),
+            None => Next::Nothing,
+        }
+    }
+
+    /// How a number is told, so that it can be told from those of another run.
+    pub fn id(&self, number: u64) -> String {
+        format!("{:x}-{number}", self.0.run)
+    }
+
+    /// The number that [`Self::id`] made this of, in this run; `None`: it is of another, or of nobody.
+    pub fn number(&self, id: &str) -> Option<u64> {
+        let (run, number) = id.split_once('-')?;
+        let number = number.parse().ok()?;
+        let ours = run == format!("{:x}", self.0.run) && number <= self.kept().last;
+        ours.then_some(number)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn event(n: usize) -> Event {
+        Event {
+            kind: "battery",
+            data: json!(n),
+            user: None,
+        }
+    }
+
+    #[test]
+    fn a_listener_who_comes_back_misses_nothing_or_hears_that_it_did() {
+        let events = Events::default();
+        for n in 0..3 {
+            events.tell(event(n));
+        }
+        let Next::Event(2, second) = events.after(1) else {
+            panic!("it is kept");
+        };
+        assert_eq!(second.data, json!(1));
+        assert!(matches!(events.after(3), Next::Nothing));
+        for n in 3..BEHIND_MAX + 2 {
+            events.tell(event(n));
+        }
+        assert!(matches!(events.after(1), Next::Lost(2)));
+        let Next::Event(3, third) = events.after(2) else {
+            panic!("it is kept");
+        };
+        assert_eq!(third.data, json!(2));
+    }
+
+    #[test]
+    fn an_id_names_an_event_of_this_run_alone() {
+        let events = Events::default();
+        events.tell(event(0));
+        assert_eq!(events.number(&events.id(1)), Some(1));
+        assert_eq!(events.number(&events.id(2)), None, "it was not told yet");
+        for id in ["", "1", "ff-1", "x-y"] {
+            assert_eq!(events.number(id), None, "{id}");
+        }
     }
 }

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use super::call_book::CallBook;
 use super::consent::Gate;
 use super::events::Events;
 use super::idempotency::Keys;
 use super::store::Store;
+use super::tasks::Tasks;
 use crate::device::Device;
 
 /// One handset; a clone is the same one.
@@ -21,4 +23,8 @@ pub struct Handset {
     pub events: Events,
     /// The idempotency keys whose requests are being done.
     pub keys: Keys,
+    /// What takes time.
+    pub tasks: Tasks,
+    /// The calls that there are.
+    pub calls: CallBook,
 }

@@ -1,0 +1,57 @@
+//! What comes to the handset by itself: device events become data in the store, and events for those who listen.
+//!
+//! One task listens for as long as the agent runs; it sleeps while nothing happens. Calls go into the logs, messages
+//! into `/sms`, `/mms` and `/emails`, status reports to the messages that they are about.
+
+mod calls;
+mod messages;
+mod parts;
+
+use tokio::sync::broadcast::error::RecvError;
+
+use super::events::Event as Told;
+use super::handset::Handset;
+use super::state;
+use crate::device::Event;
+
+pub use parts::SCHEMA;
+
+/// Listens from now on.
+pub fn start(handset: &Handset) {
+    let events = handset.device.events();
+    let handset = handset.clone();
+    tokio::spawn(async move {
+        let mut events = events;
+        loop {
+            match events.recv().await {
+                Ok(event) => take(&handset, event).await,
+                Err(RecvError::Lagged(lost)) => {
+                    tracing::warn!(lost, "events of the device came faster than they were taken");
+                    calls::look_again(&handset).await;
+                }
+                Err(RecvError::Closed) => return,
+            }
+        }
+    });
+}
+
+async fn take(handset: &Handset, event: Event) {
+    match event {
+        Event::Call(call) => calls::take(handset, &call).await,
+        Event::Sms(tpdu) => messages::sms(handset, tpdu).await,
+        Event::Delivery(tpdu) => messages::report(handset, &tpdu).await,
+        Event::Mms(message) => messages::mime(handset, &super::descriptions::MMS, message).await,
+        Event::Email(message) => {
+            messages::mime(handset, &super::descriptions::EMAILS, message).await;
+        }
+        Event::Battery(_) | Event::Coverage(_) | Event::Mode(_) => {
+            if let Some((kind, data)) = state::told(&event) {
+                handset.events.tell(Told {
+                    kind,
+                    data,
+                    user: None,
+                });
+            }
+        }
+    }
+}
