@@ -5,7 +5,7 @@ mod support;
 use serde_json::json;
 use support::{Agent, Gateway, MSISDN, Signaling};
 
-const OPEN: &str = "authentication = \"none\"\n[builtin]\ndatabase = \"handset.db\"\nimport = [\"contacts.vcf\"]\n";
+const OPEN: &str = "authentication = \"none\"\n[builtin]\ndatabase = \"handset.db\"\nimport = [\"contacts.vcf\"]\n[consent]\nenabled = false\n";
 
 const JSON: &str = "Content-Type: application/json\r\n";
 
@@ -465,7 +465,7 @@ async fn r11_links_fit_the_form_of_the_url_that_was_used() {
 #[tokio::test]
 async fn r47_r49_callers_say_who_they_are() {
     let gateway = Gateway::start().await;
-    let config = "[[user]]\nname = \"alice\"\npassword = \"wonderland\"\n[builtin]\ndatabase = \"handset.db\"\n";
+    let config = "[[user]]\nname = \"alice\"\npassword = \"wonderland\"\n[builtin]\ndatabase = \"handset.db\"\n[consent]\nenabled = false\n";
     let agent = Agent::start(&[&gateway], config);
     let mut signaling = gateway.registered().await;
     // alice:wonderland, alice:wonderlanx

@@ -9,6 +9,7 @@
 //! | [`prompts`] | the prompts that are open, and who waits at each |
 //! | [`access`] | the access list |
 //! | [`audit`], [`log`] | who writes the audit log, and its table |
+//! | [`own`] | `GET /audit`: a remote user's own part of it |
 //! | [`mod@moment`], [`words`] | passive: the wall clock, and acts in words |
 
 pub mod access;
@@ -16,6 +17,7 @@ pub mod audit;
 pub mod log;
 pub mod moment;
 pub mod notifier;
+pub mod own;
 pub mod prompts;
 pub mod words;
 
@@ -105,10 +107,24 @@ pub enum By {
     Withdrawn,
     /// Nobody: the notifier is off.
     Off,
+    /// Too many attempts to sign in had failed.
+    Lockout,
 }
 
 impl By {
-    /// `list`, `owner`, `no-answer`, `limit`, `silenced`, `withdrawn`, `off`.
+    /// Each of them.
+    pub const ALL: [Self; 8] = [
+        Self::List,
+        Self::Owner,
+        Self::NoAnswer,
+        Self::Limit,
+        Self::Silenced,
+        Self::Withdrawn,
+        Self::Off,
+        Self::Lockout,
+    ];
+
+    /// `list`, `owner`, `no-answer`, `limit`, `silenced`, `withdrawn`, `off`, `lockout`.
     pub fn name(self) -> &'static str {
         match self {
             Self::List => "list",
@@ -118,6 +134,7 @@ impl By {
             Self::Silenced => "silenced",
             Self::Withdrawn => "withdrawn",
             Self::Off => "off",
+            Self::Lockout => "lockout",
         }
     }
 }
@@ -181,6 +198,13 @@ impl Gate {
             }
         }
         notifier.permit(act).await
+    }
+
+    /// Writes into the audit log that a user is locked out: attempts to sign in with the name failed too often.
+    pub fn locked_out(&self, user: &str) {
+        if let Some(notifier) = &self.0 {
+            notifier.locked_out(user);
+        }
     }
 
     /// The notifier, for the owner's side; `None` for [`Gate::open`].

@@ -68,7 +68,7 @@ impl Line {
             .take(PARTS_MAX)
             .map(|detail| Part {
                 name: detail.name.to_owned(),
-                text: detail.text.chars().take(PART_CHARS_MAX).collect(),
+                text: detail.text.chars().take(PART_CHARS_MAX).map(shown).collect(),
             })
             .collect();
         Self {
@@ -110,6 +110,13 @@ impl Line {
             done,
         )
     }
+}
+
+/// Control characters have no place in XML, nor in a file that a person opens.
+fn shown(c: char) -> char {
+    let plain = !c.is_control() || matches!(c, '\n' | '\t');
+    let in_xml = !matches!(c, '\u{fffe}' | '\u{ffff}');
+    if plain && in_xml { c } else { '\u{fffd}' }
 }
 
 /// One part of an act's content, as a line keeps it.
@@ -155,11 +162,23 @@ impl Told {
     }
 }
 
+/// Whose lines are wanted.
+#[derive(Debug, Clone, Default)]
+pub enum Whose {
+    /// Everybody's.
+    #[default]
+    All,
+    /// Those of callers who did not say who they are.
+    Nobody,
+    /// Those of one user.
+    User(String),
+}
+
 /// Which lines are wanted; `None`: whatever it is.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    /// Of this user alone.
-    pub user: Option<String>,
+    /// Whose.
+    pub whose: Whose,
     /// Of this resource alone.
     pub resource: Option<String>,
     /// Of this action alone.
@@ -256,8 +275,15 @@ fn select(
          FROM audit WHERE {from}"
     );
     let mut values = vec![Sql::Integer(id)];
+    match &filter.whose {
+        Whose::All => {}
+        Whose::Nobody => sql.push_str(" AND user IS NULL"),
+        Whose::User(user) => {
+            sql.push_str(" AND user = ?");
+            values.push(Sql::Text(user.clone()));
+        }
+    }
     for (column, wanted) in [
-        ("user", &filter.user),
         ("resource", &filter.resource),
         ("action", &filter.action),
     ] {

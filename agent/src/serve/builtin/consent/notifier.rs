@@ -16,6 +16,7 @@ use super::audit::Audit;
 use super::log::{self, Filter, Told};
 use super::prompts::{Open, Prompt, Refusal, Table, Taken, Ticket, Verdict};
 use super::{Act, By, ConsentConfig, Moment, Permit};
+use crate::serve::builtin::authentication::Caller;
 use crate::serve::builtin::events::{Event, Events};
 use crate::serve::builtin::problem::{Kind, Problem};
 use crate::serve::builtin::resource::Action;
@@ -128,6 +129,18 @@ impl Notifier {
                 () = sleep_until(until) => return wait.unanswered().await,
             }
         }
+    }
+
+    /// See [`super::Gate::locked_out`].
+    pub(super) fn locked_out(&self, user: &str) {
+        let act = Act {
+            caller: Caller(Some(user.into())),
+            resource: "sign-in",
+            action: Action::Execute,
+            content: Vec::new(),
+            asked: None,
+        };
+        self.audit.later(self.audit.line(&act, false, By::Lockout));
     }
 
     /// What the access list says (R52), with one use taken where they are counted; `None`: nothing.
@@ -448,7 +461,7 @@ fn event(prompt: &Prompt, permitted: bool) -> Event {
         data: json!({
             "resource": prompt.act.resource,
             "action": prompt.act.action.name(),
-            "decision": decision,
+            "answer": decision,
         }),
         user: Some(Arc::clone(&prompt.user)),
     }
