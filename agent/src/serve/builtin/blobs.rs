@@ -21,6 +21,12 @@ const CHUNKS_MAX: i64 = 1 << 20;
 /// Chunks that one step of [`sweep`] takes away: what comes meanwhile waits for no more than that.
 const SWEPT_CHUNKS_MAX: i64 = 32;
 
+/// Pages that stay in the file for what comes next; what is free beyond them is given back to the disk.
+const FREE_PAGES_MAX: i64 = 4_096;
+
+/// Pages that one step of [`sweep`] gives back.
+const RETURNED_PAGES_MAX: i64 = 2_048;
+
 /// Its tables. A chunk's key is `blob * 2^20 + number`: the chunks of a blob lie in a row, without an index of their own.
 /// The triggers keep the sum in the same transaction as what it sums, whatever becomes of that.
 pub const SCHEMA: &str = "
@@ -217,7 +223,7 @@ pub fn sweep(db: &mut Connection) -> Result<bool, StoreError> {
         .query_row([], |row| row.get(0))
         .optional()?;
     let Some(id) = dropped else {
-        return Ok(false);
+        return give_back(db);
     };
     let transaction = db.transaction()?;
     let (first, behind) = (id * CHUNKS_MAX, (id + 1) * CHUNKS_MAX);
@@ -237,9 +243,47 @@ pub fn sweep(db: &mut Connection) -> Result<bool, StoreError> {
     Ok(true)
 }
 
+/// `false`: there is nothing to give back, or it is a file of an older agent, which keeps what it has.
+fn give_back(db: &Connection) -> Result<bool, StoreError> {
+    let free = || db.query_row("PRAGMA freelist_count", [], |row| row.get::<_, i64>(0));
+    let before = free()?;
+    if before <= FREE_PAGES_MAX {
+        return Ok(false);
+    }
+    let pages = RETURNED_PAGES_MAX.min(before - FREE_PAGES_MAX);
+    db.execute_batch(&format!("PRAGMA incremental_vacuum({pages})"))
+        .map_err(full)?;
+    Ok(free()? < before)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn r30_the_disk_gets_back_what_was_deleted() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut db = Connection::open(directory.path().join("db")).unwrap();
+        db.pragma_update(None, "auto_vacuum", "INCREMENTAL")
+            .unwrap();
+        db.pragma_update(None, "journal_mode", "WAL").unwrap();
+        db.execute_batch(SCHEMA).unwrap();
+        let pages = |db: &Connection| {
+            db.query_row("PRAGMA page_count", [], |row| row.get::<_, i64>(0))
+                .unwrap()
+        };
+        let film = keep(&db, "a/b", &bytes(40 << 20)).unwrap();
+        // What lies behind it is moved.
+        let small = keep(&db, "a/b", &bytes(1 << 20)).unwrap();
+        assert!(pages(&db) > 10_000);
+        delete(&db, film.id).unwrap();
+        while sweep(&mut db).unwrap() {}
+        assert!(pages(&db) < FREE_PAGES_MAX + 1_000, "{}", pages(&db));
+        assert_eq!(
+            whole(&db, small.id, 1 << 20).unwrap(),
+            Some(bytes(1 << 20))
+        );
+    }
 
     fn open() -> Connection {
         let db = Connection::open_in_memory().unwrap();

@@ -1,0 +1,251 @@
+//! Reads a message: what a list of messages shows goes into the fields, each within what its description allows.
+//!
+//! Messages of other people's programs are taken as they are: what is odd in them is left out of the fields, and never a
+//! reason to refuse them.
+
+use mail_parser::decoders::base64::base64_decode;
+use mail_parser::decoders::quoted_printable::quoted_printable_decode;
+use mail_parser::{
+    Address, DateTime, Encoding, Message, MessageParser, MessagePart, MimeHeaders, PartType,
+};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::OF_A_NUMBER;
+use crate::serve::builtin::resource::{
+    Entry, Field, FieldError, Item, LABEL_CHARS_MAX, Resource, Shape, Value,
+};
+
+/// One attachment, with its bytes as they were before they were encoded to travel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// What it says that it is.
+    pub media_type: String,
+    /// The file name that it says.
+    pub name: Option<String>,
+    /// All of it.
+    pub bytes: Vec<u8>,
+}
+
+/// The item that a message says, not yet checked.
+pub fn read(resource: &Resource, body: &[u8]) -> Result<Item, FieldError> {
+    let message = MessageParser::default()
+        .parse(body)
+        .filter(is_message)
+        .ok_or_else(|| {
+            let fault = "is not a message: it has none of From, To, Date, Subject and Message-ID (RFC 5322)";
+            FieldError::new("body", fault)
+        })?;
+    let came = message.received().is_some()
+        || ["Delivered-To", "Return-Path", "X-Received"]
+            .iter()
+            .any(|name| message.header(*name).is_some());
+    let mut item = resource.blank();
+    let direction = if came { "in" } else { "out" };
+    let texts = [
+        ("direction", Some(direction.to_owned())),
+        (
+            "from",
+            message
+                .from()
+                .and_then(|from| shown(from).into_iter().next()),
+        ),
+        ("subject", message.subject().map(str::to_owned)),
+        ("at", message.date().and_then(moment)),
+        ("text", text(&message)),
+        ("message_id", message.message_id().map(str::to_owned)),
+    ];
+    for (name, text) in texts {
+        if let (Some((position, field)), Some(text)) = (resource.field(name), text) {
+            let text = fitted(&text, field);
+            if !text.is_empty() {
+                item.set(position, Value::Text(text));
+            }
+        }
+    }
+    let lists = [
+        ("to", message.to()),
+        ("cc", message.cc()),
+        ("bcc", message.bcc()),
+    ];
+    for (name, addresses) in lists {
+        if let (Some((position, field)), Some(addresses)) = (resource.field(name), addresses) {
+            let all = shown(addresses).into_iter().map(|one| fitted(&one, field));
+            for one in all.filter(|one| !one.is_empty()).take(most(field)) {
+                item.push_line(position, one);
+            }
+        }
+    }
+    if let Some((position, field)) = resource.field("attachments") {
+        for (at, part) in message.attachments().enumerate().take(most(field)) {
+            item.push(position, attachment(&message, part, at + 1, field));
+        }
+    }
+    Ok(item)
+}
+
+/// The attachment of this number, counted from 1; `None`: there are fewer.
+pub fn part(message: &[u8], number: usize) -> Option<Part> {
+    let message = MessageParser::default().parse(message)?;
+    let at = u32::try_from(number.checked_sub(1)?).ok()?;
+    let part = message.attachment(at)?;
+    Some(Part {
+        media_type: media_type(part, true),
+        name: file_name(part),
+        bytes: bytes(&message, part),
+    })
+}
+
+/// Almost any line with a colon is a header field; a message has one that a message has.
+fn is_message(message: &Message<'_>) -> bool {
+    ["From", "To", "Date", "Subject", "Message-ID"]
+        .iter()
+        .any(|name| message.header(*name).is_some())
+}
+
+/// All that is to be read, one text behind the other. Of one that is there as HTML too, the plain one is taken.
+fn text(message: &Message<'_>) -> Option<String> {
+    let texts = (0..message.text_body_count())
+        .filter_map(|at| message.body_text(at))
+        .map(|text| text.trim().to_owned())
+        .filter(|text| !text.is_empty());
+    let texts: Vec<_> = texts.collect();
+    (!texts.is_empty()).then(|| texts.join("\n\n"))
+}
+
+/// `Ada Lovelace <ada@example.com>`, or what there is of it; for a multimedia message `+34600123456`.
+fn shown(addresses: &Address<'_>) -> Vec<String> {
+    let one = |address: &mail_parser::Addr<'_>| {
+        let name = address.name().map(str::trim).filter(|n| !n.is_empty());
+        let at = address.address().map(str::trim).filter(|a| !a.is_empty());
+        let number = |at: &str| {
+            let plain = at.len().checked_sub(OF_A_NUMBER.len());
+            match plain.and_then(|plain| at.split_at_checked(plain)) {
+                Some((number, kind)) if kind.eq_ignore_ascii_case(OF_A_NUMBER) => number.to_owned(),
+                _ => at.to_owned(),
+            }
+        };
+        match (name, at.map(number)) {
+            (Some(name), Some(at)) => Some(format!("{name} <{at}>")),
+            (None, Some(at)) => Some(at),
+            (Some(name), None) => Some(name.to_owned()),
+            (None, None) => None,
+        }
+    };
+    addresses.iter().filter_map(one).collect()
+}
+
+/// A date as it was written, with its offset; `None` for one that no calendar has.
+fn moment(date: &DateTime) -> Option<String> {
+    let moment = date.to_rfc3339();
+    OffsetDateTime::parse(&moment, &Rfc3339).ok()?;
+    Some(moment)
+}
+
+fn attachment(message: &Message<'_>, part: &MessagePart<'_>, number: usize, field: &Field) -> Entry {
+    let name = match &part.body {
+        PartType::Message(inner) => file_name(part).or_else(|| inner.subject().map(str::to_owned)),
+        _ => file_name(part),
+    };
+    let name = name.map(|name| fitted(&name, field)).unwrap_or_default();
+    let label = media_type(part, false);
+    Entry {
+        label: match label.len() {
+            ..=LABEL_CHARS_MAX => label,
+            _ => "application/octet-stream".to_owned(),
+        },
+        value: match name.is_empty() {
+            true => format!("{number} ({} bytes)", bytes(message, part).len()),
+            false => name,
+        },
+    }
+}
+
+/// `type/subtype` as far as it is one; with the character set of a text, which its bytes are in.
+fn media_type(part: &MessagePart<'_>, with_charset: bool) -> String {
+    let fallback = match part.body {
+        PartType::Text(_) => "text/plain",
+        PartType::Message(_) => super::MEDIA_TYPE,
+        _ => "application/octet-stream",
+    };
+    let Some(said) = part.content_type() else {
+        return fallback.to_owned();
+    };
+    let subtype = said.subtype().unwrap_or_default();
+    if !is_token(said.ctype()) || !is_token(subtype) {
+        return fallback.to_owned();
+    }
+    let name = format!("{}/{subtype}", said.ctype()).to_ascii_lowercase();
+    match said.attribute("charset") {
+        Some(charset) if with_charset && name.starts_with("text/") && is_token(charset) => {
+            format!("{name}; charset={charset}")
+        }
+        _ => name,
+    }
+}
+
+/// RFC 9110, 5.6.2.
+fn is_token(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+}
+
+fn file_name(part: &MessagePart<'_>) -> Option<String> {
+    let name = part.attachment_name()?;
+    let name: String = name.chars().filter(|c| !c.is_control()).collect();
+    let name = name.trim();
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
+/// As they were before they were encoded; a text keeps the character set that it was written in.
+fn bytes(message: &Message<'_>, part: &MessagePart<'_>) -> Vec<u8> {
+    match &part.body {
+        PartType::Message(inner) => inner.raw_message().to_vec(),
+        PartType::Text(_) | PartType::Html(_) => {
+            let (from, to) = (part.raw_body_offset(), part.raw_end_offset());
+            let raw = message.raw_message.get(from as usize..to as usize);
+            let raw = raw.unwrap_or_default();
+            let decoded = match part.encoding {
+                Encoding::None => Some(raw.to_vec()),
+                Encoding::Base64 => base64_decode(raw),
+                Encoding::QuotedPrintable => quoted_printable_decode(raw),
+            };
+            decoded.unwrap_or_else(|| part.contents().to_vec())
+        }
+        _ => part.contents().to_vec(),
+    }
+}
+
+/// What of a text its field has room for, without what can't be shown.
+fn fitted(text: &str, field: &Field) -> String {
+    let (lines, chars_max) = match field.shape {
+        Shape::Line { chars_max } | Shape::Lines { chars_max, .. } => (false, chars_max),
+        Shape::Labelled { chars_max, .. } => (false, chars_max),
+        Shape::Text { chars_max } => (true, chars_max),
+        _ => (false, usize::MAX),
+    };
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    let shown = text.chars().map(|c| match c {
+        '\n' | '\t' if lines => c,
+        '\u{fffe}' | '\u{ffff}' => '\u{fffd}',
+        c if c.is_control() => ' ',
+        c => c,
+    });
+    let shown: String = shown.collect();
+    match shown.trim() {
+        shown if shown.chars().count() <= chars_max => shown.to_owned(),
+        long => {
+            let cut: String = long.chars().take(chars_max.saturating_sub(1)).collect();
+            format!("{}…", cut.trim_end())
+        }
+    }
+}
+
+fn most(field: &Field) -> usize {
+    match field.shape {
+        Shape::Lines { entries_max, .. } | Shape::Labelled { entries_max, .. } => entries_max,
+        _ => 1,
+    }
+}
