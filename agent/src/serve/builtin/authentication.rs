@@ -156,16 +156,17 @@ impl Authentication {
     }
 
     /// Who sent this request, or what it is answered.
-    pub async fn caller<B>(&self, request: &Request<B>) -> Result<Admitted, Problem> {
+    pub async fn caller(&self, asked: Asked<'_>) -> Result<Admitted, Problem> {
         match self {
             Self::Off => Ok(Admitted { caller: Caller(None), info: None }),
-            Self::On(door) => door.caller(&Asked::of(request)).await,
+            Self::On(door) => door.caller(&asked).await,
         }
     }
 }
 
 /// What a request has to do with authentication.
-struct Asked<'a> {
+#[derive(Debug)]
+pub struct Asked<'a> {
     method: &'a str,
     target: &'a str,
     headers: &'a HeaderMap,
@@ -173,7 +174,8 @@ struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    fn of<B>(request: &'a Request<B>) -> Self {
+    /// Of this request.
+    pub fn of<B>(request: &'a Request<B>) -> Self {
         let headers = request.headers();
         let peer = request.extensions().get::<Peer>();
         let address = peer.map(|peer| peer.0.ip()).or_else(|| forwarded_for(headers));
