@@ -23,6 +23,7 @@ pub mod connection;
 pub mod data_channel;
 pub mod device;
 pub mod gsm;
+pub mod keepalive;
 pub mod manager;
 pub mod owner;
 pub mod pace;

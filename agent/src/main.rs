@@ -1,13 +1,14 @@
 //! The `agent` command: `run` and `check`. Everything it does is in the library.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use everline_agent::config::{Config, ConfigError};
 use everline_agent::manager;
+use everline_agent::owner::secret::Secret;
 use everline_agent::serve::Serve;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -31,6 +32,15 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Tell where the owner's screen is, and where its secret
+    Owner {
+        /// The configuration file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Print the address with the secret in it, to open the screen: keep it to yourself
+        #[arg(long)]
+        secret: bool,
+    },
     /// Check a configuration file and tell everything that is wrong with it
     Check {
         /// The configuration file
@@ -41,7 +51,9 @@ enum Command {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let (Command::Run { config: path } | Command::Check { config: path }) = &arguments.command;
+    let (Command::Run { config: path }
+    | Command::Owner { config: path, .. }
+    | Command::Check { config: path }) = &arguments.command;
     let config = match Config::load(path) {
         Ok(config) => config,
         Err(errors) => {
@@ -57,6 +69,9 @@ fn main() -> ExitCode {
         eprintln!("{}: good", path.display());
         return ExitCode::SUCCESS;
     }
+    if let Command::Owner { secret, .. } = arguments.command {
+        return owner(&config, path, secret);
+    }
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -69,6 +84,41 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Tells where the owner's screen is. It makes no secret: the agent that runs has its own.
+#[expect(clippy::print_stdout, reason = "what it was asked for")]
+fn owner(config: &Config, path: &Path, secret: bool) -> ExitCode {
+    let screen = match &config.serve {
+        everline_agent::config::Serve::Builtin(builtin) => builtin.owner.as_ref(),
+        everline_agent::config::Serve::Forward(_) => None,
+    };
+    let Some(screen) = screen else {
+        eprintln!("{}: has no [owner] table, so there is no owner's screen", path.display());
+        return ExitCode::from(EXIT_CONFIG);
+    };
+    let address = match screen.listen.port() {
+        0 => format!("http://{}:PORT/ (its log tells the port)", screen.listen.ip()),
+        _ => format!("http://{}/", screen.listen),
+    };
+    if !secret {
+        println!("screen  {address}\nsecret  {}", screen.secret_file.display());
+        return ExitCode::SUCCESS;
+    }
+    match Secret::read(&screen.secret_file) {
+        Ok(Some(secret)) => {
+            println!("{address}?secret={}", secret.text());
+            ExitCode::SUCCESS
+        }
+        Ok(None) => {
+            eprintln!("there is no secret yet: `agent run` makes it at its first start");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("{error}");
             ExitCode::FAILURE
         }
     }

@@ -49,7 +49,7 @@ fn the_example_configuration_is_good() {
 #[test]
 fn the_example_documents_every_key_and_no_other() {
     let example = paper("agent.example.toml");
-    let mut documented: [BTreeSet<String>; 7] = Default::default();
+    let mut documented: [BTreeSet<String>; 8] = Default::default();
     let mut table = 0;
     for line in example.lines() {
         match line {
@@ -59,10 +59,11 @@ fn the_example_documents_every_key_and_no_other() {
             "# [https]" => table = 4,
             "[consent]" => table = 5,
             "# [[grant]]" => table = 6,
+            "[owner]" => table = 7,
             _ => documented[table].extend(setting(line).map(|(key, _)| key.to_owned())),
         }
     }
-    documented[0].extend(["user", "builtin", "device", "https", "consent", "grant"].map(str::to_owned));
+    documented[0].extend(["user", "builtin", "device", "https", "consent", "grant", "owner"].map(str::to_owned));
     let tables = [
         "zz = 1",
         "[[user]]\nzz = 1",
@@ -71,6 +72,7 @@ fn the_example_documents_every_key_and_no_other() {
         "[https]\nzz = 1",
         "[consent]\nzz = 1",
         "[[grant]]\nzz = 1",
+        "[owner]\nzz = 1",
     ];
     for (documented, table) in documented.iter().zip(tables) {
         assert_eq!(*documented, known(table));

@@ -5,6 +5,7 @@
 mod consent;
 mod device;
 mod https;
+mod owner;
 mod users;
 
 use std::ops::RangeInclusive;
@@ -56,6 +57,7 @@ impl Check<'_> {
             file.forward.is_some(),
         );
         let https = self.https(file.https, file.forward.is_some());
+        let owner = self.owner(file.owner, file.forward.is_some());
         let authenticated = authentication.as_ref().map(Option::is_some);
         let consent = self.consent(
             file.consent,
@@ -67,7 +69,15 @@ impl Check<'_> {
             (Some(to), None) => self.forward(&to, idle_s).map(Serve::Forward),
             (None, Some(builtin)) => {
                 let builtin = self.builtin(builtin, authentication?, linger_s, device);
-                builtin.map(|builtin| Serve::Builtin(BuiltinConfig { https, consent, ..builtin }))
+                builtin.map(|builtin| {
+                    let owner = owner.map(|owner| owner.beside(&builtin.database));
+                    Serve::Builtin(BuiltinConfig {
+                        https,
+                        consent,
+                        owner,
+                        ..builtin
+                    })
+                })
             }
             (Some(to), Some(_)) => {
                 self.error(
@@ -272,6 +282,7 @@ impl Check<'_> {
             device,
             https: None,
             consent: ConsentConfig::default(),
+            owner: None,
         })
     }
 

@@ -73,6 +73,7 @@ pub(super) struct File {
     pub(super) consent: Option<Spanned<FileConsent>>,
     pub(super) grant: Vec<Spanned<FileGrant>>,
     pub(super) https: Option<Spanned<FileHttps>>,
+    pub(super) owner: Option<Spanned<FileOwner>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -97,6 +98,13 @@ pub(super) struct FileHttps {
     pub(super) listen: Option<Spanned<String>>,
     pub(super) certificate: Option<Spanned<PathBuf>>,
     pub(super) key: Option<Spanned<PathBuf>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct FileOwner {
+    pub(super) listen: Option<Spanned<String>>,
+    pub(super) secret_file: Option<Spanned<PathBuf>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -338,7 +346,7 @@ mod tests {
         /etc/everline/agent.toml:2: gateways: expected host:port, an IPv6 host in brackets
         /etc/everline/agent.toml:3: timeout_s: invalid type: string "long", expected a whole number
         /etc/everline/agent.toml:4: linger_s: 301 is not from 0 to 300
-        /etc/everline/agent.toml:5: unknown field `colour`, expected one of `msisdn`, `gateways`, `data_port`, `token`, `token_file`, `timeout_s`, `linger_s`, `connect_timeout_ms`, `answer_timeout_ms`, `shutdown_timeout_ms`, `data_channels_max`, `forward`, `forward_idle_timeout_s`, `authentication`, `digest_md5`, `user`, `builtin`, `device`, `https`
+        /etc/everline/agent.toml:5: unknown field `colour`, expected one of `msisdn`, `gateways`, `data_port`, `token`, `token_file`, `timeout_s`, `linger_s`, `connect_timeout_ms`, `answer_timeout_ms`, `shutdown_timeout_ms`, `data_channels_max`, `forward`, `forward_idle_timeout_s`, `authentication`, `digest_md5`, `user`, `builtin`, `device`, `https`, `owner`
         /etc/everline/agent.toml:6: authentication: expected "digest basic", "digest", "basic" or "none"
         /etc/everline/agent.toml:8: user: say one of password and password_hash, and not an empty one
         /etc/everline/agent.toml:10: user.name: is missing, empty, or holds a colon

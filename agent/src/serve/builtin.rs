@@ -4,30 +4,54 @@
 //!
 //! | module | what it is |
 //! |---|---|
+//! | [`https`] | the same over TLS, on a local port |
 //! | [`web`] | the URLs: who is calling, which manager, errors in one form |
 //! | [`authentication`] | who is calling |
 //! | [`personal_data`] | the manager of lists and items, the same for every resource |
-//! | [`representation`], [`json`], [`xml`], [`vcard`] | which form is wanted or sent, and the forms |
-//! | [`idempotency`] | what is sent twice is done once |
-//! | [`consent`] | the notifier: nothing is done without its permit |
+//! | [`representation`], [`json`], [`xml`], [`vcard`], [`jscontact`], [`icalendar`] | which form is wanted or sent, and the forms |
+//! | [`content_line`], [`contacts`] | lines of vCard and iCalendar, and what a card says of a contact |
+//! | [`media`], [`parts`] | files: images, sounds, videos, attachments, as they come and as they go |
+//! | [`respond_async`] | who would not wait for the owner gets a task |
+//! | [`state`], [`services`] | the managers of state and of services |
+//! | [`tasks`], [`idempotency`] | what takes time; what is sent twice is done once |
+//! | [`consent`] | the notifier: nothing is done without its permit, and everything is written into the audit log |
 //! | [`store`], [`blobs`], [`import`] | SQLite, and what is brought into it at start |
+//! | [`inbox`], [`call_book`] | what comes to the handset by itself |
 //! | [`events`] | who is told what happens |
-//! | [`handset`], [`resource`], [`contacts`], [`problem`] | passive: what the managers share, descriptions, errors |
+//! | [`handset`], [`resource`], [`descriptions`], [`problem`] | passive: what the managers share, descriptions, errors |
 
+pub mod answer;
 pub mod authentication;
 pub mod blobs;
+pub mod capabilities;
+pub mod call_book;
+pub mod conditional;
 pub mod consent;
 pub mod contacts;
+pub mod content_line;
+pub mod descriptions;
 pub mod events;
 pub mod handset;
+pub mod https;
+pub mod icalendar;
 pub mod idempotency;
 pub mod import;
+pub mod inbox;
+pub mod jscontact;
 pub mod json;
+pub mod media;
+pub mod mime;
+pub mod parts;
 pub mod personal_data;
 pub mod problem;
 pub mod representation;
 pub mod resource;
+pub mod respond_async;
+pub mod services;
+pub mod sms_pdu;
+pub mod state;
 pub mod store;
+pub mod tasks;
 pub mod vcard;
 pub mod web;
 pub mod xml;
@@ -45,14 +69,18 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use authentication::{Authentication, User, UserError, Users};
-use consent::Gate;
+use authentication::{Authentication, AuthenticationConfig, DoorError};
+use consent::{ConsentConfig, Gate};
 use events::Events;
 use handset::Handset;
+use call_book::CallBook;
 use idempotency::Keys;
+use https::{Https, HttpsConfig, HttpsError};
 use store::{Store, StoreError};
+use tasks::Tasks;
 
 use crate::device::simulated::{Simulated, SimulatedConfig};
+use crate::owner::{OwnerConfig, OwnerError, Screen};
 
 /// How long the head of a request may take on a channel that is not kept.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -68,13 +96,19 @@ pub struct BuiltinConfig {
     /// vCard files to bring in at start.
     pub import: Vec<PathBuf>,
     /// `None`: authentication is off.
-    pub users: Option<Vec<User>>,
+    pub authentication: Option<AuthenticationConfig>,
     /// Seconds for which a data channel is kept for the next request; 0: one response each.
     pub linger_s: u32,
     /// Bytes that all pictures, films, messages and kept forms may have together.
     pub content_bytes_max: u64,
     /// How the handset that stands for the hardware behaves.
     pub device: SimulatedConfig,
+    /// Whether the owner is asked, and what is permitted from the beginning.
+    pub consent: ConsentConfig,
+    /// The TLS listener, if there is to be one.
+    pub https: Option<HttpsConfig>,
+    /// The owner's screen, if there is to be one.
+    pub owner: Option<OwnerConfig>,
 }
 
 /// The embedded web server could not be made ready.
@@ -88,9 +122,15 @@ pub enum OpenError {
         /// Why.
         source: StoreError,
     },
-    /// The users.
-    #[error("the users: {0}")]
-    Users(#[from] UserError),
+    /// Who may call.
+    #[error("{0}")]
+    Door(#[from] DoorError),
+    /// The TLS listener.
+    #[error("{0}")]
+    Https(#[from] HttpsError),
+    /// The owner's screen.
+    #[error("the owner's screen: {0}")]
+    Owner(#[from] OwnerError),
 }
 
 /// The embedded web server; a clone is the same one.
@@ -98,6 +138,10 @@ pub enum OpenError {
 pub struct Builtin {
     router: Router,
     linger: Duration,
+    /// Takes connections as long as somebody has it.
+    _https: Option<Arc<Https>>,
+    /// Is there as long as somebody has it.
+    _screen: Option<Screen>,
     /// The simulated handset, for the controls on the owner's screen; `None`: the hardware is real.
     pub simulated: Option<Arc<Simulated>>,
 }
@@ -122,20 +166,41 @@ impl Builtin {
                 .await;
             imported.map_err(failed(&config.database))?;
         }
-        let authentication = match &config.users {
-            Some(users) => Authentication::Basic(Arc::new(Users::new(users.clone())?)),
-            None => Authentication::Off,
-        };
+        let authentication = Authentication::open(&store, config.authentication.as_ref()).await?;
         let simulated = Simulated::new(config.device.clone());
+        let events = Events::default();
+        let gate = Gate::start(&store, &events, &config.consent).await;
         let handset = Handset {
             store,
-            gate: Gate::open(),
+            gate: gate.map_err(failed(&config.database))?,
             device: simulated.clone(),
-            events: Events::default(),
+            tasks: Tasks::new(events.clone()),
+            events,
             keys: Keys::default(),
+            calls: CallBook::default(),
+        };
+        services::break_off(&handset.store)
+            .await
+            .map_err(failed(&config.database))?;
+        inbox::start(&handset);
+        let screen = match &config.owner {
+            Some(owner) => {
+                let connection = Arc::new(|| serde_json::json!({"registered": null}));
+                let api = crate::owner::api::router(&handset, &authentication, connection);
+                let api = api.unwrap_or_default();
+                Some(Screen::start(owner, api, Some(simulated.clone())).await?)
+            }
+            None => None,
+        };
+        let router = web::router(resource::ALL, &handset, authentication);
+        let https = match &config.https {
+            Some(https) => Some(Https::open(https, &config.database, router.clone()).await?),
+            None => None,
         };
         Ok(Self {
-            router: web::router(resource::ALL, &handset, authentication),
+            router,
+            _https: https.map(Arc::new),
+            _screen: screen,
             linger: Duration::from_secs(config.linger_s.into()),
             simulated: Some(simulated),
         })
