@@ -6,7 +6,9 @@
 #![allow(dead_code, reason = "each test file uses its part of the harness")]
 
 pub(crate) mod front;
+pub(crate) mod inside;
 pub(crate) mod local;
+pub(crate) mod owner;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

@@ -5,14 +5,14 @@
 //! The caller gets 202 and the task's URL; what comes of it becomes data, and the task says where. Whoever hangs up
 //! meanwhile ends nothing: from the permit on, the work has a task of its own.
 
-mod call;
-mod camera;
+pub mod call;
+pub mod camera;
 pub mod descriptions;
-mod divert;
-mod job;
-mod message;
-mod order;
-mod sms;
+pub mod divert;
+pub mod job;
+pub mod message;
+pub mod order;
+pub mod sms;
 
 use axum::Router;
 use axum::extract::{Request, State};

@@ -11,7 +11,7 @@ use crate::gsm::user_data::Concatenation;
 use crate::serve::builtin::store::{StoreError, full};
 
 /// Parts that wait for others at most; the oldest go first.
-pub const PARTS_MAX: u32 = 1_024;
+const PARTS_MAX: u32 = 1_024;
 
 /// For how long a part waits. Then its reference means another message.
 const KEPT_S: i64 = 3 * 24 * 60 * 60;
