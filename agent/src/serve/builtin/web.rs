@@ -15,13 +15,18 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, VARY};
 use quick_xml::escape::escape;
 use serde::Serialize;
 
-use super::authentication::{Authentication, Caller};
+use super::authentication::{AUTHENTICATION_INFO, Admitted, Asked, Authentication, Caller};
+use super::consent;
+use super::capabilities;
+use super::events;
 use super::handset::Handset;
 use super::personal_data;
+use super::{media, parts};
 use super::prefix;
 use super::problem::{self, Kind, Problem};
 use super::representation::Format;
-use super::resource::Resource;
+use super::resource::{Manager, Resource};
+use super::{respond_async, services, state, tasks};
 
 /// Everything that the handset offers.
 pub fn router(
@@ -35,8 +40,24 @@ pub fn router(
     });
     let mut router = Router::new().route("/", root);
     for resource in resources {
-        router = router.merge(personal_data::routes(resource, &handset.store));
+        let routes = match resource.manager {
+            Manager::PersonalData if resource.is_collection() => {
+                personal_data::routes(resource, handset)
+                    .merge(media::routes(resource, handset))
+                    .merge(parts::routes(resource, handset))
+            }
+            // Its URL is not made from its description.
+            Manager::PersonalData => continue,
+            Manager::State => state::routes(resource, handset),
+            Manager::Service => services::routes(resource, handset),
+        };
+        router = router.merge(routes);
     }
+    router = router
+        .merge(tasks::routes::routes(handset))
+        .merge(events::stream::routes(handset))
+        .merge(capabilities::routes(handset))
+        .merge(consent::own::routes(handset));
     // The last layer is the outermost: a problem of the authentication is rendered like any other.
     router
         .method_not_allowed_fallback(|| async {
@@ -48,6 +69,10 @@ pub fn router(
         .fallback(|| async {
             Problem::new(Kind::NotFound, "GET / lists what this handset offers.")
         })
+        .layer(from_fn_with_state(
+            (handset.clone(), resources),
+            respond_async::layer,
+        ))
         .layer(from_fn_with_state(Arc::new(authentication), authenticate))
         .layer(from_fn(tell_problems))
 }
@@ -57,9 +82,13 @@ async fn authenticate(
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let caller = authentication.caller(request.headers()).await?;
+    let Admitted { caller, info } = authentication.caller(Asked::of(&request)).await?;
     request.extensions_mut().insert(caller);
-    Ok(next.run(request).await)
+    let mut response = next.run(request).await;
+    if let Some(info) = info {
+        response.headers_mut().insert(AUTHENTICATION_INFO, info);
+    }
+    Ok(response)
 }
 
 async fn tell_problems(request: Request, next: Next) -> Response {
@@ -98,7 +127,7 @@ async fn menu(
     let prefix = prefix(&headers);
     let links = resources
         .iter()
-        .map(|resource| (resource.name, format!("{prefix}/{}", resource.name)));
+        .map(|resource| (resource.name, format!("{prefix}/{}", resource.path())));
     let body = match format {
         Format::Json => {
             let resources = links.map(|(name, href)| Link { name, href }).collect();
