@@ -59,6 +59,25 @@ impl Address {
         })
     }
 
+    /// The address that comes nearest to what people write: of a name that does not fit, as much from its front as does.
+    pub fn nearest(text: &str) -> Self {
+        let mut short: String = text
+            .chars()
+            .map(|c| alphabet::septets(c).map_or('?', |_| c))
+            .take(SEMI_OCTETS_MAX)
+            .collect();
+        while !short.is_empty() {
+            if let Some(address) = Self::parse(&short) {
+                return address;
+            }
+            short.pop();
+        }
+        Self {
+            kind: TYPE_BIT | ALPHANUMERIC,
+            value: String::new(),
+        }
+    }
+
     /// As people write it.
     pub fn shown(&self) -> String {
         match self.kind & 0x70 {
@@ -159,6 +178,15 @@ mod tests {
         for nothing in ["", "日本", "twelve chars", "123456789012345678901"] {
             assert_eq!(Address::parse(nothing), None, "{nothing}");
         }
+    }
+
+    #[test]
+    fn r24_a_name_that_is_too_long_is_cut() {
+        let nearest = |text| Address::nearest(text).shown();
+        assert_eq!(nearest("+34600"), "+34600");
+        assert_eq!(nearest("Everline Bank"), "Everline Ba");
+        assert_eq!(nearest("日本"), "??");
+        assert_eq!(nearest(""), "");
     }
 
     #[test]

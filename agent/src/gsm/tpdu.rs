@@ -143,12 +143,21 @@ const REPLY_PATH: u8 = 0x80;
 
 impl Tpdu {
     /// Reads a TPDU, as it stands behind the message centre's address in PDU mode.
-    pub fn decode(bytes: &[u8]) -> Result<Self, TpduError> {
-        let (&first, rest) = bytes.split_first().ok_or(TpduError::Short)?;
+    pub fn decode(mut bytes: &[u8]) -> Result<Self, TpduError> {
+        let tpdu = Self::take(&mut bytes)?;
+        match bytes {
+            [] => Ok(tpdu),
+            _ => Err(TpduError::Trailing),
+        }
+    }
+
+    /// Takes a TPDU from the front of `bytes`. A STATUS-REPORT takes all of them: what a centre adds has no length.
+    pub fn take(bytes: &mut &[u8]) -> Result<Self, TpduError> {
+        let [first] = take(bytes)?;
         match first & 0x03 {
-            0 => Deliver::decode(first, rest).map(Self::Deliver),
-            1 => Submit::decode(first, rest).map(Self::Submit),
-            2 => StatusReport::decode(first, rest).map(Self::StatusReport),
+            0 => Deliver::take(first, bytes).map(Self::Deliver),
+            1 => Submit::take(first, bytes).map(Self::Submit),
+            2 => StatusReport::take(first, bytes).map(Self::StatusReport),
             _ => Err(TpduError::Kind),
         }
     }
@@ -164,18 +173,18 @@ impl Tpdu {
 }
 
 impl Submit {
-    fn decode(first: u8, bytes: &[u8]) -> Result<Self, TpduError> {
-        let (&reference, mut rest) = bytes.split_first().ok_or(TpduError::Short)?;
-        let to = Address::take(&mut rest)?;
-        let [protocol, scheme] = take(&mut rest)?;
+    fn take(first: u8, rest: &mut &[u8]) -> Result<Self, TpduError> {
+        let [reference] = take(rest)?;
+        let to = Address::take(rest)?;
+        let [protocol, scheme] = take(rest)?;
         let validity = match first >> 3 & 0x03 {
             0 => Validity::Usual,
-            1 => Validity::Enhanced(take(&mut rest)?),
+            1 => Validity::Enhanced(take(rest)?),
             2 => {
-                let [relative] = take(&mut rest)?;
+                let [relative] = take(rest)?;
                 Validity::Relative(relative)
             }
-            _ => Validity::Absolute(Timestamp(take(&mut rest)?)),
+            _ => Validity::Absolute(Timestamp(take(rest)?)),
         };
         Ok(Self {
             reject_duplicates: first & REJECT_DUPLICATES != 0,
@@ -214,10 +223,10 @@ impl Submit {
 }
 
 impl Deliver {
-    fn decode(first: u8, mut rest: &[u8]) -> Result<Self, TpduError> {
-        let from = Address::take(&mut rest)?;
-        let [protocol, scheme] = take(&mut rest)?;
-        let at = Timestamp(take(&mut rest)?);
+    fn take(first: u8, rest: &mut &[u8]) -> Result<Self, TpduError> {
+        let from = Address::take(rest)?;
+        let [protocol, scheme] = take(rest)?;
+        let at = Timestamp(take(rest)?);
         Ok(Self {
             more: first & MORE_ABSENT == 0,
             loop_prevention: first & LOOP_PREVENTION != 0,
@@ -248,12 +257,12 @@ impl Deliver {
 }
 
 impl StatusReport {
-    fn decode(first: u8, bytes: &[u8]) -> Result<Self, TpduError> {
-        let (&reference, mut rest) = bytes.split_first().ok_or(TpduError::Short)?;
-        let to = Address::take(&mut rest)?;
-        let sent = Timestamp(take(&mut rest)?);
-        let done = Timestamp(take(&mut rest)?);
-        let [status] = take(&mut rest)?;
+    fn take(first: u8, rest: &mut &[u8]) -> Result<Self, TpduError> {
+        let [reference] = take(rest)?;
+        let to = Address::take(rest)?;
+        let sent = Timestamp(take(rest)?);
+        let done = Timestamp(take(rest)?);
+        let [status] = take(rest)?;
         if rest.len() > OCTETS_MAX {
             return Err(TpduError::Long);
         }
@@ -265,7 +274,7 @@ impl StatusReport {
             sent,
             done,
             status,
-            extra: rest.to_vec(),
+            extra: std::mem::take(rest).to_vec(),
         })
     }
 

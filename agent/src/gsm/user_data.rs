@@ -106,9 +106,9 @@ impl UserData {
         said.filter(|said| (1..=said.total).contains(&said.number))
     }
 
-    /// Takes user data that reaches to the end of `bytes`: its length, its header if there is one, its body.
-    pub(super) fn take(bytes: &[u8], headed: bool, scheme: u8) -> Result<Self, TpduError> {
-        let (&length, bytes) = bytes.split_first().ok_or(TpduError::Short)?;
+    /// Takes user data from the front of `bytes`: its length, its header if there is one, its body.
+    pub(super) fn take(bytes: &mut &[u8], headed: bool, scheme: u8) -> Result<Self, TpduError> {
+        let (&length, rest) = bytes.split_first().ok_or(TpduError::Short)?;
         let length = usize::from(length);
         let packed = Alphabet::of(scheme) == Alphabet::Gsm7;
         let (most, octets) = match packed {
@@ -118,11 +118,13 @@ impl UserData {
         if length > most {
             return Err(TpduError::Long);
         }
-        match bytes.len().cmp(&octets) {
-            std::cmp::Ordering::Less => return Err(TpduError::Short),
-            std::cmp::Ordering::Greater => return Err(TpduError::Trailing),
-            std::cmp::Ordering::Equal => {}
-        }
+        let (data, rest) = rest.split_at_checked(octets).ok_or(TpduError::Short)?;
+        *bytes = rest;
+        Self::read(data, length, headed, packed)
+    }
+
+    /// Reads user data of so many septets, if it is packed, or octets.
+    fn read(bytes: &[u8], length: usize, headed: bool, packed: bool) -> Result<Self, TpduError> {
         let (header, body) = match headed {
             true => take_header(bytes)?,
             false => (Vec::new(), bytes),

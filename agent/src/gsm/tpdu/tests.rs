@@ -108,14 +108,14 @@ fn r24_what_is_no_tpdu_is_refused_by_its_fault() {
         Err(TpduError::Header)
     );
     assert_eq!(
-        Tpdu::decode(&bytes("410004812143000402010000")),
+        Tpdu::decode(&bytes("410004812143000402000000")),
         Err(TpduError::Trailing)
     );
     assert_eq!(
         Tpdu::decode(&bytes("4100048121430000A1")),
         Err(TpduError::Long)
     );
-    let mut long = Submit::decode(1, &bytes("00048121430000 00")).unwrap();
+    let mut long = Submit::take(1, &mut bytes("0004812143000000").as_slice()).unwrap();
     long.data.body = Body::Septets(vec![0; 161]);
     assert_eq!(long.encode(), Err(TpduError::Long));
 }

@@ -1,6 +1,7 @@
 //! Messages (R24 to R26): SMS, MMS and emails, those that came, those that went, and those that were only written.
 
 use super::super::mime;
+use super::super::sms_pdu;
 use super::super::resource::{
     BODY_BYTES_MAX, Field, FieldError, Item, Manager, Memory, Resource, Shape, Sim, Value,
 };
@@ -81,7 +82,7 @@ pub static SMS: Resource = Resource {
         Field::new("delivered_at", Shape::Moment).given(),
         ERROR,
     ],
-    forms: &[],
+    forms: &[sms_pdu::FORM],
     content: None,
     complete: Some(complete_sms),
     body_bytes_max: BODY_BYTES_MAX,
