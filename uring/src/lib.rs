@@ -35,6 +35,10 @@ pub use simulated::{
     Dialled, Faults, PeerId, SimulatedConfig, SimulatedNet, SimulatedRing, SimulatedWaker,
 };
 
+/// Completed operations that a turn tells of at most. What is asked in answer to them is submitted by the next turn, so
+/// this bounds how long it lies there: a few milliseconds, however many sockets speak at once.
+pub const TURN_COMPLETIONS_MAX: usize = 256;
+
 pub use arenas::limit_malloc_arenas;
 pub use ring::{Ring, RingConfig};
 pub use setup::{RingError, table_slots_max};
@@ -165,7 +169,8 @@ pub trait Sockets {
     fn reset(&mut self, socket: SocketKey);
 
     /// Submits what was asked, waits until something happens, `wait` passes (`None`: no limit) or a waker calls, and
-    /// appends what happened to `events`.
+    /// appends what happened to `events`: of much that happened at once a part, at most [`TURN_COMPLETIONS_MAX`]
+    /// operations' worth. The rest comes with the next turns, which do not wait for it.
     fn turn(&mut self, wait: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()>;
 
     /// The received bytes; empty at the end of the stream.

@@ -19,7 +19,7 @@ use crate::setup::{self, RingError};
 use crate::table::{State, Table, Watch};
 use crate::tag::{INDEX_MAX, Kind, Tag};
 use crate::waker::Waker;
-use crate::{Errno, Event, Lease, SocketKey, Sockets};
+use crate::{Errno, Event, Lease, SocketKey, Sockets, TURN_COMPLETIONS_MAX};
 
 /// What a ring is made of. Memory: [`crate::SLOT_BYTES`] here for each slot that is used and about 16 in the kernel, and
 /// `buffers × buffer_bytes`.
@@ -511,7 +511,10 @@ impl Sockets for Ring {
         self.enter(if idle { wait } else { Some(Duration::ZERO) })?;
         self.reap();
         events.append(&mut self.ready);
-        while let Some(completion) = self.completions.pop_front() {
+        for _ in 0..TURN_COMPLETIONS_MAX {
+            let Some(completion) = self.completions.pop_front() else {
+                break;
+            };
             self.complete(&completion, events);
         }
         events.append(&mut self.ready);

@@ -4,7 +4,9 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use everline_uring::{Errno, Event, Ring, RingConfig, SocketKey, Sockets, Wake};
+use everline_uring::{
+    Errno, Event, Ring, RingConfig, SocketKey, Sockets, TURN_COMPLETIONS_MAX, Wake,
+};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -289,6 +291,39 @@ fn a_full_table_leaves_connections_in_the_backlog() {
         held.push(socket);
     }
     assert_eq!(peers.len(), keys.len());
+}
+
+#[test]
+fn much_that_happens_at_once_is_told_in_parts_without_waiting() {
+    const PEERS: usize = TURN_COMPLETIONS_MAX + 20;
+    let mut world = World::new(PEERS as u32, 2);
+    let mut peers: Vec<_> = (0..PEERS)
+        .map(|_| {
+            let peer = world.dial();
+            let (socket, _) = world.accept();
+            world.ring.watch(socket);
+            peer
+        })
+        .collect();
+    let mut events = Vec::new();
+    let mut turn = |world: &mut World, wait| {
+        events.clear();
+        world.ring.turn(wait, &mut events).expect("a turn works");
+        events.len()
+    };
+    assert_eq!(turn(&mut world, Some(Duration::ZERO)), 0);
+    for peer in &mut peers {
+        peer.write_all(b".").expect("one byte fits");
+    }
+    let mut told = Vec::new();
+    while told.iter().sum::<usize>() < PEERS {
+        // Without a limit: a turn that waited although something is left would hang.
+        told.push(turn(&mut world, None));
+    }
+    assert!(
+        told.len() > 1 && told.iter().all(|told| *told <= TURN_COMPLETIONS_MAX),
+        "{told:?}"
+    );
 }
 
 #[test]

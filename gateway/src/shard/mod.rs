@@ -37,7 +37,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use everline_protocol::{Beat, HostPort, Message, Millis, RequestId, Rules, SessionOutput, Wheel};
-use everline_uring::{Event, SocketKey, Sockets};
+use everline_uring::{Event, SocketKey, Sockets, TURN_COMPLETIONS_MAX};
 
 use crate::config::Config;
 use crate::proxy_header::ProxyHeader;
@@ -225,7 +225,9 @@ impl<S: Sockets, C: Clock> Shard<S, C> {
         let turned = self.sockets.turn(wait, &mut events);
         self.now = self.clock.now();
         let bytes_came = |event: &Event| matches!(event, Event::Received { result: Ok(_), .. });
-        let brought = events.iter().any(bytes_came);
+        // There may be more behind what a full turn brought, and among it the wake of a letter that nobody should wait for.
+        let full = events.len() >= TURN_COMPLETIONS_MAX;
+        let brought = full || events.iter().any(bytes_came);
         for event in events.drain(..) {
             self.handle(event);
         }
@@ -234,7 +236,7 @@ impl<S: Sockets, C: Clock> Shard<S, C> {
         self.ask_again();
         // Some letters wait for a timer to be due, which they may move: see `Mailbox::leave`.
         let due = self.wheel.next().is_some_and(|next| next <= self.now);
-        self.letters_left |= due;
+        self.letters_left |= due || full;
         self.read_letters();
         if !self.catches_up(brought) {
             self.serve_timers();
