@@ -119,9 +119,9 @@ fn number_fits(number: &str, digits_max: usize) -> Result<(), String> {
 /// As much of a name from its front as the card has room for.
 fn fitting_name(name: &str, octets_max: usize) -> &str {
     let ends = name.char_indices().map(|(at, _)| at).chain([name.len()]);
-    let starts = ends.filter_map(|end| name.get(..end));
-    let fitting = starts.filter(|start| name_octets(start).is_some_and(|o| o <= octets_max));
-    fitting.last().unwrap_or_default().trim_end()
+    let mut starts = ends.rev().filter_map(|end| name.get(..end));
+    let fitting = starts.find(|start| name_octets(start).is_some_and(|o| o <= octets_max));
+    fitting.unwrap_or_default().trim_end()
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ impl Timestamp {
 
 /// Two decimal digits, the first in the low half.
 fn swapped(value: u8) -> u8 {
-    (value % 10) << 4 | value / 10 % 10
+    ((value % 10) << 4) | (value / 10 % 10)
 }
 
 fn plain(octet: u8) -> Option<u8> {
