@@ -116,7 +116,10 @@ pub fn router(
         .route("/api/silences/{user}", delete(prompts::unsilence))
         .route("/api/stream", get(stream::stream))
         .route("/api/access", get(access::list).post(access::add))
-        .route("/api/access/{id}", put(access::change).delete(access::delete))
+        .route(
+            "/api/access/{id}",
+            put(access::change).delete(access::delete),
+        )
         .route("/api/users", get(users::list).post(users::add))
         .route("/api/users/{name}", delete(users::delete))
         .route("/api/users/{name}/password", put(users::password))

@@ -48,10 +48,19 @@ impl Check<'_> {
         }
         let default = ConsentConfig::default();
         let timeout_s = default.prompt_timeout.as_secs().try_into().unwrap_or(60);
-        let timeout_s = self.number("consent.prompt_timeout_s", prompt_timeout_s, 1..=3_600, timeout_s);
+        let timeout_s = self.number(
+            "consent.prompt_timeout_s",
+            prompt_timeout_s,
+            1..=3_600,
+            timeout_s,
+        );
         let rows_max = default.audit_rows_max.try_into().unwrap_or(50_000);
-        let rows_max =
-            self.number("consent.audit_rows_max", audit_rows_max, 100..=10_000_000, rows_max);
+        let rows_max = self.number(
+            "consent.audit_rows_max",
+            audit_rows_max,
+            100..=10_000_000,
+            rows_max,
+        );
         if let Some(beyond) = grants.get(GRANTS_MAX) {
             let fault = format!("grant: there are more than {GRANTS_MAX}");
             self.error(Some(beyond.span()), fault);
@@ -60,7 +69,10 @@ impl Check<'_> {
             enabled,
             prompt_timeout: Duration::from_secs(timeout_s.into()),
             audit_rows_max: rows_max.into(),
-            grants: grants.into_iter().flat_map(|grant| self.grant(grant)).collect(),
+            grants: grants
+                .into_iter()
+                .flat_map(|grant| self.grant(grant))
+                .collect(),
         }
     }
 
@@ -73,7 +85,10 @@ impl Check<'_> {
             actions,
             access,
         } = grant.into_inner();
-        let Some(user) = user.map(Spanned::into_inner).filter(|user| !user.is_empty()) else {
+        let Some(user) = user
+            .map(Spanned::into_inner)
+            .filter(|user| !user.is_empty())
+        else {
             self.error(Some(span), "grant.user: is missing or empty");
             return Vec::new();
         };
@@ -82,7 +97,10 @@ impl Check<'_> {
             Some(name) if knows_resource(name.get_ref()) => name.into_inner(),
             Some(name) => {
                 let known: Vec<_> = resource::ALL.iter().map(|known| known.name).collect();
-                let fault = format!("grant.resource: expected \"*\" or one of {}", known.join(", "));
+                let fault = format!(
+                    "grant.resource: expected \"*\" or one of {}",
+                    known.join(", ")
+                );
                 self.error(Some(name.span()), fault);
                 return Vec::new();
             }
@@ -125,7 +143,10 @@ impl Check<'_> {
         for action in actions {
             if !knows_action(action.get_ref()) {
                 let names: Vec<_> = Action::ALL.iter().map(|action| action.name()).collect();
-                let fault = format!("grant.actions: expected \"*\" or some of {}", names.join(", "));
+                let fault = format!(
+                    "grant.actions: expected \"*\" or some of {}",
+                    names.join(", ")
+                );
                 self.error(Some(action.span()), fault);
                 return None;
             }
@@ -160,18 +181,30 @@ mod tests {
         }
     }
 
-    const ALICE: &str = "[[user]]\nname = \"alice\"\npassword = \"wonderland\"\n[builtin]\ndatabase = \"a.db\"\n";
+    const ALICE: &str =
+        "[[user]]\nname = \"alice\"\npassword = \"wonderland\"\n[builtin]\ndatabase = \"a.db\"\n";
 
     #[test]
     fn r50_a_notifier_without_authentication_is_refused() {
         let none = "authentication = \"none\"\n[builtin]\ndatabase = \"a.db\"\n";
         let told = parse(none).unwrap_err();
-        assert!(told.contains("consent.enabled: the owner can only be asked"), "{told}");
+        assert!(
+            told.contains("consent.enabled: the owner can only be asked"),
+            "{told}"
+        );
         let told = parse(&format!("{none}[consent]\nenabled = true\n")).unwrap_err();
         assert!(told.starts_with("agent.toml:8: consent.enabled"), "{told}");
-        assert!(!parse(&format!("{none}[consent]\nenabled = false\n")).unwrap().enabled);
-        assert!(parse(ALICE).unwrap().enabled, "it is on unless the owner says otherwise");
-        let told = parse("forward = \"http://127.0.0.1:81\"\n[consent]\nenabled = false\n").unwrap_err();
+        assert!(
+            !parse(&format!("{none}[consent]\nenabled = false\n"))
+                .unwrap()
+                .enabled
+        );
+        assert!(
+            parse(ALICE).unwrap().enabled,
+            "it is on unless the owner says otherwise"
+        );
+        let told =
+            parse("forward = \"http://127.0.0.1:81\"\n[consent]\nenabled = false\n").unwrap_err();
         assert!(told.contains("have no effect with forward"), "{told}");
     }
 
@@ -187,7 +220,8 @@ mod tests {
             .into_iter()
             .map(|(subject, access)| (subject.resource, subject.action, access))
             .collect();
-        let entry = |resource: &str, action: &str, access| (resource.to_owned(), action.to_owned(), access);
+        let entry =
+            |resource: &str, action: &str, access| (resource.to_owned(), action.to_owned(), access);
         assert_eq!(
             granted,
             [
@@ -197,13 +231,27 @@ mod tests {
             ]
         );
         for (wrong, told) in [
-            ("resource = \"contact\"", "agent.toml:10: grant.resource: expected \"*\" or one of contacts"),
-            ("actions = [\"read\"]", "agent.toml:10: grant.actions: expected \"*\" or some of list"),
-            ("access = \"temporary\"", "agent.toml:10: grant.access: expected"),
+            (
+                "resource = \"contact\"",
+                "agent.toml:10: grant.resource: expected \"*\" or one of contacts",
+            ),
+            (
+                "actions = [\"read\"]",
+                "agent.toml:10: grant.actions: expected \"*\" or some of list",
+            ),
+            (
+                "access = \"temporary\"",
+                "agent.toml:10: grant.access: expected",
+            ),
         ] {
-            let error = parse(&format!("{ALICE}[[grant]]\nuser = \"alice\"\n{wrong}\n")).unwrap_err();
+            let error =
+                parse(&format!("{ALICE}[[grant]]\nuser = \"alice\"\n{wrong}\n")).unwrap_err();
             assert!(error.starts_with(told), "{error}");
         }
-        assert!(parse(&format!("{ALICE}[[grant]]\n")).unwrap_err().contains("grant.user: is missing"));
+        assert!(
+            parse(&format!("{ALICE}[[grant]]\n"))
+                .unwrap_err()
+                .contains("grant.user: is missing")
+        );
     }
 }

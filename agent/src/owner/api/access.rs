@@ -30,15 +30,18 @@ pub(super) async fn list(State(owner): Shared, uri: Uri) -> Result<Response, Pro
     }
     let (entries, more) = owner.notifier.entries(user.clone(), after, limit).await?;
     let next = entries.last().filter(|_| more).map(|last| {
-        let mut query = form_urlencoded::Serializer::new("/api/access?".to_owned());
+        let mut query = form_urlencoded::Serializer::new(String::new());
         query.extend_pairs(user.map(|user| ("user", user)));
         query.append_pair("after", &last.id.to_string());
         query.append_pair("limit", &limit.to_string());
-        query.finish()
+        format!("/api/access?{}", query.finish())
     });
     let now = Moment::now();
     let entries: Vec<_> = entries.iter().map(|known| entry(known, now)).collect();
-    Ok(told(StatusCode::OK, &json!({"access": entries, "next": next})))
+    Ok(told(
+        StatusCode::OK,
+        &json!({"access": entries, "next": next}),
+    ))
 }
 
 fn entry(entry: &Entry, now: Moment) -> Json {
@@ -95,7 +98,11 @@ pub(super) async fn add(State(owner): Shared, request: Request) -> Result<Respon
         action,
     };
     let (put, new) = owner.notifier.put(subject, access).await?;
-    let status = if new { StatusCode::CREATED } else { StatusCode::OK };
+    let status = if new {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
     Ok(told(status, &entry(&put, Moment::now())))
 }
 

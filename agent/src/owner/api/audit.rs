@@ -47,11 +47,11 @@ pub(super) async fn page(State(owner): Shared, uri: Uri) -> Result<Response, Pro
     }
     let (lines, more) = owner.notifier.audit_page(filter, before, limit).await?;
     let next = lines.last().filter(|_| more).map(|last| {
-        let mut query = form_urlencoded::Serializer::new("/api/audit?".to_owned());
+        let mut query = form_urlencoded::Serializer::new(String::new());
         query.extend_pairs(kept);
         query.append_pair("before", &last.id.to_string());
         query.append_pair("limit", &limit.to_string());
-        query.finish()
+        format!("/api/audit?{}", query.finish())
     });
     let lines: Vec<_> = lines.iter().map(line).collect();
     Ok(told(StatusCode::OK, &json!({"audit": lines, "next": next})))
@@ -100,7 +100,13 @@ fn line(told: &Told) -> Json {
 /// `GET /api/audit.jsonl`.
 pub(super) async fn json_lines(State(owner): Shared, uri: Uri) -> Result<Response, Problem> {
     let written = |told: &Told| format!("{}\n", line(told));
-    file(&owner, &uri, ("application/jsonl", "audit.jsonl"), "", written)
+    file(
+        &owner,
+        &uri,
+        ("application/jsonl", "audit.jsonl"),
+        "",
+        written,
+    )
 }
 
 /// `GET /api/audit.csv`: RFC 4180.
@@ -135,7 +141,10 @@ fn file(
     });
     let headers = [
         (CONTENT_TYPE, media_type.to_owned()),
-        (CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")),
+        (
+            CONTENT_DISPOSITION,
+            format!("attachment; filename=\"{name}\""),
+        ),
         (CACHE_CONTROL, "no-store".to_owned()),
     ];
     Ok((headers, Body::from_stream(parts)).into_response())

@@ -82,7 +82,10 @@ pub(super) fn gone(what: &str) -> Problem {
 
 /// JSON as a response.
 pub(super) fn told(status: StatusCode, json: &impl Serialize) -> Response {
-    let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")];
+    let headers = [
+        (CONTENT_TYPE, "application/json"),
+        (CACHE_CONTROL, "no-store"),
+    ];
     // Text, numbers and lists of them always serialize.
     let body = serde_json::to_vec(json).unwrap_or_default();
     (status, headers, Body::from(body)).into_response()

@@ -94,7 +94,8 @@ pub(super) async fn answer(
         "not-now" => Answer::NotNow,
         "never" => Answer::Never,
         _ => {
-            let known = "must be one of always, once, for-a-time, a-number-of-times, not-now, never";
+            let known =
+                "must be one of always, once, for-a-time, a-number-of-times, not-now, never";
             return Err(wrong("answer", known));
         }
     };
@@ -153,7 +154,10 @@ struct Silence {
 pub(super) async fn silence(State(owner): Shared, request: Request) -> Result<Response, Problem> {
     let Silence { user, seconds } = read(request).await?;
     if !(1..=SILENCE_S_MAX).contains(&seconds) {
-        return Err(wrong("seconds", format!("must be from 1 to {SILENCE_S_MAX}")));
+        return Err(wrong(
+            "seconds",
+            format!("must be from 1 to {SILENCE_S_MAX}"),
+        ));
     }
     let until = owner.notifier.silence(&user, Duration::from_secs(seconds));
     let silenced = json!({"user": user, "until": until.rfc3339()});

@@ -19,9 +19,9 @@ const DEVICE_TIMEOUT: Duration = Duration::from_secs(5);
 /// `GET /api/state`. What the device lacks, or can't tell now, is null.
 pub(super) async fn state(State(owner): Shared) -> Response {
     let device = &owner.handset.device;
-    let battery = told_in_time(device.battery()).await.map(|battery| {
-        json!({"percent": battery.percent, "charging": battery.charging})
-    });
+    let battery = told_in_time(device.battery())
+        .await
+        .map(|battery| json!({"percent": battery.percent, "charging": battery.charging}));
     let coverage = told_in_time(device.coverage()).await.map(|coverage| {
         json!({
             "bars": coverage.bars,
@@ -31,9 +31,10 @@ pub(super) async fn state(State(owner): Shared) -> Response {
         })
     });
     let mode = told_in_time(device.mode()).await.map(|mode| mode.name());
-    let sim = told_in_time(device.sim()).await.flatten().map(|sim| {
-        json!({"contacts_max": sim.contacts_max, "sms_max": sim.sms_max})
-    });
+    let sim = told_in_time(device.sim())
+        .await
+        .flatten()
+        .map(|sim| json!({"contacts_max": sim.contacts_max, "sms_max": sim.sms_max}));
     let state = json!({
         "capabilities": device.capabilities(),
         "battery": battery,

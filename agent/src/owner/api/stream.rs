@@ -34,10 +34,12 @@ const SILENCE_MAX: Duration = Duration::from_secs(15);
 
 /// `GET /api/stream`.
 pub(super) async fn stream(State(owner): Shared) -> Result<Response, Problem> {
-    let place = Arc::clone(&owner.streams).try_acquire_owned().map_err(|_| {
-        let detail = format!("{STREAMS_MAX} screens are open already; close one.");
-        Problem::new(Kind::TooManyListeners, detail)
-    })?;
+    let place = Arc::clone(&owner.streams)
+        .try_acquire_owned()
+        .map_err(|_| {
+            let detail = format!("{STREAMS_MAX} screens are open already; close one.");
+            Problem::new(Kind::TooManyListeners, detail)
+        })?;
     let listener = Listener::new(owner, place);
     let messages = unfold(listener, |mut listener| async move {
         let message = listener.next().await;
@@ -112,7 +114,11 @@ impl Listener {
         self.messages += 1;
         let mut message = String::with_capacity(data.len() + 64);
         // Writing into a String never fails. JSON has no line break outside of its strings, and none within.
-        let _ = write!(message, "id: {}\nevent: {event}\ndata: {data}\n\n", self.messages);
+        let _ = write!(
+            message,
+            "id: {}\nevent: {event}\ndata: {data}\n\n",
+            self.messages
+        );
         message
     }
 }

@@ -211,7 +211,9 @@ pub fn take(
         return Ok(Some(kind));
     }
     let taken = connection
-        .prepare_cached("UPDATE access SET uses_left = uses_left - 1 WHERE id = ?1 AND uses_left > 0")?
+        .prepare_cached(
+            "UPDATE access SET uses_left = uses_left - 1 WHERE id = ?1 AND uses_left > 0",
+        )?
         .execute([id])?;
     connection
         .prepare_cached("DELETE FROM access WHERE id = ?1 AND uses_left <= 0")?
@@ -360,8 +362,7 @@ fn tidy(connection: &Connection, now: Moment) -> Result<(), StoreError> {
     Ok(())
 }
 
-const SELECT: &str =
-    "SELECT id, user, resource, action, kind, until, uses_left, since FROM access";
+const SELECT: &str = "SELECT id, user, resource, action, kind, until, uses_left, since FROM access";
 
 fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     Ok(Entry {
@@ -412,20 +413,42 @@ mod tests {
     fn r65_each_kind_of_access_says_what_its_name_says() {
         let cases: [(Access, [Option<Kind>; 3]); 6] = [
             (Access::Unlimited, [Some(Kind::Unlimited); 3]),
-            (Access::Temporary(Moment(2_000_000)), [Some(Kind::Temporary), Some(Kind::Temporary), None]),
-            (Access::NumberOfTimes(2), [Some(Kind::NumberOfTimes), Some(Kind::NumberOfTimes), None]),
+            (
+                Access::Temporary(Moment(2_000_000)),
+                [Some(Kind::Temporary), Some(Kind::Temporary), None],
+            ),
+            (
+                Access::NumberOfTimes(2),
+                [Some(Kind::NumberOfTimes), Some(Kind::NumberOfTimes), None],
+            ),
             (Access::OneTime, [Some(Kind::OneTime), None, None]),
             (Access::OnceDenied, [Some(Kind::OnceDenied), None, None]),
-            (Access::PermanentlyDenied, [Some(Kind::PermanentlyDenied); 3]),
+            (
+                Access::PermanentlyDenied,
+                [Some(Kind::PermanentlyDenied); 3],
+            ),
         ];
         for (access, told) in cases {
             let connection = opened();
             put(&connection, NOW, &subject("contacts", "list"), access).unwrap();
             let times = [NOW.0, 1_999_999, 2_000_000];
-            assert_eq!(times.map(|now| contacts_list(&connection, now)), told, "{access:?}");
-            assert_eq!(take(&connection, NOW, ("bob", "contacts", "list")).unwrap(), None);
-            assert_eq!(take(&connection, NOW, ("alice", "contacts", "add")).unwrap(), None);
-            assert_eq!(take(&connection, NOW, ("alice", "notes", "list")).unwrap(), None);
+            assert_eq!(
+                times.map(|now| contacts_list(&connection, now)),
+                told,
+                "{access:?}"
+            );
+            assert_eq!(
+                take(&connection, NOW, ("bob", "contacts", "list")).unwrap(),
+                None
+            );
+            assert_eq!(
+                take(&connection, NOW, ("alice", "contacts", "add")).unwrap(),
+                None
+            );
+            assert_eq!(
+                take(&connection, NOW, ("alice", "notes", "list")).unwrap(),
+                None
+            );
         }
     }
 
@@ -436,14 +459,23 @@ mod tests {
             put(&connection, NOW, &subject(resource, action), access).unwrap()
         };
         put(ANY, ANY, Access::PermanentlyDenied);
-        assert_eq!(contacts_list(&connection, NOW.0), Some(Kind::PermanentlyDenied));
+        assert_eq!(
+            contacts_list(&connection, NOW.0),
+            Some(Kind::PermanentlyDenied)
+        );
         put(ANY, "list", Access::Unlimited);
         assert_eq!(contacts_list(&connection, NOW.0), Some(Kind::Unlimited));
         put("contacts", ANY, Access::PermanentlyDenied);
-        assert_eq!(contacts_list(&connection, NOW.0), Some(Kind::PermanentlyDenied));
+        assert_eq!(
+            contacts_list(&connection, NOW.0),
+            Some(Kind::PermanentlyDenied)
+        );
         put("contacts", "list", Access::OneTime);
         assert_eq!(contacts_list(&connection, NOW.0), Some(Kind::OneTime));
-        assert_eq!(contacts_list(&connection, NOW.0), Some(Kind::PermanentlyDenied));
+        assert_eq!(
+            contacts_list(&connection, NOW.0),
+            Some(Kind::PermanentlyDenied)
+        );
     }
 
     #[test]
@@ -458,16 +490,32 @@ mod tests {
         let changed = change(&connection, NOW, entry.id, until).unwrap().unwrap();
         assert_eq!((changed.kind, changed.uses_left), (Kind::Temporary, None));
         assert!(!changed.is_expired(NOW) && changed.is_expired(Moment(NOW.0 + 1)));
-        put(&connection, NOW, &subject("notes", "list"), Access::Unlimited).unwrap();
+        put(
+            &connection,
+            NOW,
+            &subject("notes", "list"),
+            Access::Unlimited,
+        )
+        .unwrap();
         let (first, more) = list(&connection, Some("alice"), 0, 1).unwrap();
         assert_eq!((first, more), (vec![changed], true));
         assert_eq!(list(&connection, Some("bob"), 0, 9).unwrap().0, []);
         // What expired is shown for a day, and is gone with the next change.
         let later = Moment(NOW.0 + 2 + EXPIRED_SHOWN_MS);
-        put(&connection, later, &subject("notes", "list"), Access::Unlimited).unwrap();
+        put(
+            &connection,
+            later,
+            &subject("notes", "list"),
+            Access::Unlimited,
+        )
+        .unwrap();
         assert_eq!(list(&connection, None, 0, 9).unwrap().0.len(), 1);
         assert!(!delete(&connection, entry.id).unwrap());
-        assert!(change(&connection, NOW, entry.id, Access::Unlimited).unwrap().is_none());
+        assert!(
+            change(&connection, NOW, entry.id, Access::Unlimited)
+                .unwrap()
+                .is_none()
+        );
         forget_user(&connection, "alice").unwrap();
         assert_eq!(list(&connection, None, 0, 9).unwrap().0, []);
     }
@@ -491,7 +539,12 @@ mod tests {
         let row = "INSERT INTO access (user, resource, action, kind, since)
             WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?1) SELECT n, '*', '*', 'unlimited', 0 FROM n";
         connection.execute(row, [ENTRIES_MAX]).unwrap();
-        let refused = put(&connection, NOW, &subject("contacts", "list"), Access::Unlimited);
+        let refused = put(
+            &connection,
+            NOW,
+            &subject("contacts", "list"),
+            Access::Unlimited,
+        );
         assert!(matches!(refused, Err(StoreError::Full)));
         let mut known = subject(ANY, ANY);
         "7".clone_into(&mut known.user);

@@ -191,10 +191,7 @@ async fn gather(first: Letter, queue: &mut mpsc::Receiver<Letter>) -> Batch {
 }
 
 /// Gives the outcomes to their lines of the same batch; those of earlier lines are left.
-fn join(
-    lines: &mut [Line],
-    outcomes: Vec<(i64, Moment, String)>,
-) -> Vec<(i64, Moment, String)> {
+fn join(lines: &mut [Line], outcomes: Vec<(i64, Moment, String)>) -> Vec<(i64, Moment, String)> {
     let places: HashMap<i64, usize> = lines.iter().enumerate().map(|(at, l)| (l.id, at)).collect();
     let mut left = Vec::new();
     for (id, ended, outcome) in outcomes {

@@ -68,7 +68,12 @@ impl Line {
             .take(PARTS_MAX)
             .map(|detail| Part {
                 name: detail.name.to_owned(),
-                text: detail.text.chars().take(PART_CHARS_MAX).map(shown).collect(),
+                text: detail
+                    .text
+                    .chars()
+                    .take(PART_CHARS_MAX)
+                    .map(shown)
+                    .collect(),
             })
             .collect();
         Self {
@@ -283,10 +288,7 @@ fn select(
             values.push(Sql::Text(user.clone()));
         }
     }
-    for (column, wanted) in [
-        ("resource", &filter.resource),
-        ("action", &filter.action),
-    ] {
+    for (column, wanted) in [("resource", &filter.resource), ("action", &filter.action)] {
         if let Some(wanted) = wanted {
             sql.push_str(&format!(" AND {column} = ?"));
             values.push(Sql::Text(wanted.clone()));

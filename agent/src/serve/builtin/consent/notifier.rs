@@ -96,7 +96,9 @@ impl Notifier {
         };
         // The configuration refuses a notifier without authentication (R50).
         let Some(user) = act.caller.0.clone() else {
-            return Err(denied("This handset permits nothing to callers without a name."));
+            return Err(denied(
+                "This handset permits nothing to callers without a name.",
+            ));
         };
         let mut changes = self.list.subscribe();
         if let Some(verdict) = self.look_up(&act, &user).await? {
@@ -237,7 +239,8 @@ impl Notifier {
         self.prompts.silence(user, until);
         for prompt in self.prompts.take_all(user) {
             for waiting in prompt.waiting {
-                self.audit.later(self.audit.line(&prompt.act, false, By::Silenced));
+                self.audit
+                    .later(self.audit.line(&prompt.act, false, By::Silenced));
                 let _ = waiting.tell.send(Err(silenced()));
             }
         }
@@ -307,8 +310,11 @@ impl Notifier {
             .await?;
         for prompt in self.prompts.take_all(user) {
             for waiting in prompt.waiting {
-                self.audit.later(self.audit.line(&prompt.act, false, By::Owner));
-                let _ = waiting.tell.send(Err(denied("The owner took this user away.")));
+                self.audit
+                    .later(self.audit.line(&prompt.act, false, By::Owner));
+                let _ = waiting
+                    .tell
+                    .send(Err(denied("The owner took this user away.")));
             }
         }
         self.list.send_replace(());
@@ -476,7 +482,9 @@ fn not_permitted(answer: Answer) -> Problem {
     match answer {
         Answer::Never => denied("The owner denied it for good. Asking again changes nothing."),
         Answer::NotNow => denied_now("The owner denied it this time."),
-        _ => denied_now("The owner permitted it to earlier requests of the same content, and not to this one."),
+        _ => denied_now(
+            "The owner permitted it to earlier requests of the same content, and not to this one.",
+        ),
     }
 }
 

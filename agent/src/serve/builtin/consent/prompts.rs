@@ -197,7 +197,10 @@ impl Table {
     fn leave(&self, id: u64) -> bool {
         let mut state = self.lock();
         let of = |waiting: &Waiting| waiting.id == id;
-        let at = state.open.iter().position(|open| open.waiting.iter().any(of));
+        let at = state
+            .open
+            .iter()
+            .position(|open| open.waiting.iter().any(of));
         let Some(prompt) = at.and_then(|at| state.open.get_mut(at)) else {
             return false;
         };
@@ -249,7 +252,9 @@ impl Table {
     pub(super) fn silence(&self, user: &str, until: Moment) {
         let mut state = self.lock();
         let now = Moment::now();
-        state.silenced.retain(|(silenced, until)| &**silenced != user && *until > now);
+        state
+            .silenced
+            .retain(|(silenced, until)| &**silenced != user && *until > now);
         state.silenced.push((user.into(), until));
         state.silenced.sort_by_key(|(_, until)| *until);
         if state.silenced.len() > SILENCED_MAX {
