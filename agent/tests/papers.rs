@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use everline_agent::config::Config;
-use everline_agent::serve::builtin::personal_data::PAGE_ITEMS_MAX;
+use everline_agent::serve::builtin::personal_data::{PAGE_BYTES_MAX, PAGE_ITEMS_MAX};
 use everline_agent::serve::builtin::problem::Kind;
-use everline_agent::serve::builtin::resource::{self, BODY_BYTES_MAX, Shape};
+use everline_agent::serve::builtin::resource::{self, Action, BODY_BYTES_MAX, PHONE, Shape};
 
 fn paper(path: &str) -> String {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path);
@@ -126,19 +126,34 @@ fn r12_the_description_of_the_api_lists_every_problem_and_no_other() {
 #[test]
 fn r12_r14_the_description_of_the_api_has_every_resource_with_its_fields_and_limits() {
     let api = paper("../docs/agent-api.md");
-    for resource in resource::ALL {
-        for url in [
-            format!("| `/{}` | GET", resource.name),
-            format!("| `/{}/{{id}}` | DELETE", resource.name),
-        ] {
-            assert!(api.contains(&url), "{url}");
+    for resource in resource::ALL.iter().filter(|r| r.is_collection()) {
+        let path = resource.path();
+        let urls = [
+            (Action::List, format!("| `/{path}` | GET")),
+            (Action::Add, format!("| `/{path}` | POST")),
+            (Action::DeleteAll, format!("| `/{path}` | DELETE")),
+            (Action::Get, format!("| `/{path}/{{id}}` | GET")),
+            (Action::Delete, format!("| `/{path}/{{id}}` | DELETE")),
+        ];
+        for (action, url) in urls {
+            assert_eq!(api.contains(&url), resource.has(action), "{url}");
         }
+        let begins = format!("\n### `/{path}`\n");
+        let (_, section) = api.split_once(&begins).unwrap_or_else(|| panic!("no{begins}"));
+        let section = section.split("\n#").next().unwrap();
+        assert!(section.contains(&format!("`<{}>`", resource.item)), "{section}");
+        for form in resource.forms {
+            assert!(section.contains(&format!("`{}`", form.media_type)), "{section}");
+        }
+        let rows = section.lines().filter(|line| line.starts_with("| `"));
+        assert_eq!(rows.count(), resource.fields.len(), "{section}");
         for field in resource.fields {
-            let row = api
+            let row = section
                 .lines()
                 .find(|line| line.starts_with(&format!("| `{}` |", field.name)));
             let row = row.unwrap_or_else(|| panic!("{} is not described", field.name));
             assert_eq!(row.contains("required"), field.required, "{row}");
+            assert_eq!(row.contains("| given"), field.given, "{row}");
             let (limits, names) = match field.shape {
                 Shape::Line { chars_max } | Shape::Text { chars_max } => (vec![chars_max], vec![]),
                 Shape::Labelled {
@@ -165,16 +180,18 @@ fn r12_r14_the_description_of_the_api_has_every_resource_with_its_fields_and_lim
                 "{row}"
             );
         }
-        for memory in resource.memories.iter().filter(|m| m.name == "phone") {
-            let items_max = format!(
-                "{},{:03} {}",
-                memory.items_max / 1000,
-                memory.items_max % 1000,
-                resource.name
-            );
-            assert!(api.contains(&items_max), "{items_max}");
+        let memory = resource.memory(PHONE).unwrap();
+        let thousands = memory.items_max / 1000;
+        let items_max = format!(" {thousands},{:03} of them", memory.items_max % 1000);
+        assert!(section.contains(&items_max), "{items_max}");
+        if resource.content.is_none() && resource.body_bytes_max > BODY_BYTES_MAX {
+            let bytes_max = format!("at most {} MiB", resource.body_bytes_max / BODY_BYTES_MAX);
+            assert!(section.contains(&bytes_max), "{bytes_max}");
         }
     }
     assert!(api.contains(&format!("1 to {PAGE_ITEMS_MAX}")));
-    assert!(api.contains(&format!("At most {} MiB", BODY_BYTES_MAX / 1024 / 1024)));
+    let mib = BODY_BYTES_MAX / 1024 / 1024;
+    assert!(api.contains(&format!("A body has at most {mib} MiB")));
+    let mib = PAGE_BYTES_MAX / 1024 / 1024;
+    assert!(api.contains(&format!("more than {mib} MiB")));
 }
