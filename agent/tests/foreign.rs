@@ -35,7 +35,7 @@ struct Handset {
 
 impl Handset {
     async fn start() -> Self {
-        let config = "authentication = \"none\"\n[builtin]\ndatabase = \"handset.db\"\n";
+        let config = "authentication = \"none\"\n[builtin]\ndatabase = \"handset.db\"\n[consent]\nenabled = false\n";
         let gateway = Gateway::start().await;
         let agent = Agent::start(&[&gateway], config);
         let signaling = gateway.registered().await;
@@ -128,10 +128,12 @@ fn words(card: &Card) -> BTreeSet<String> {
 fn word(text: &str) -> String {
     let text = text.trim().to_lowercase();
     let text = text.strip_prefix("1604-").unwrap_or(&text);
+    // The signs that Apple puts around the labels that it knows itself.
+    let text = text.trim_start_matches("_$!<").trim_end_matches(">!$_");
     match text.len() > 4
         && text
             .chars()
-            .all(|c| c.is_ascii_digit() || "-:.tz".contains(c))
+            .all(|c| c.is_ascii_digit() || "+-:.tz".contains(c))
     {
         true => text.replace(['-', ':'], ""),
         false => text.to_owned(),
@@ -141,15 +143,19 @@ fn word(text: &str) -> String {
 /// Words that say how a value was written, and are said by the value itself in 4.0.
 const FORM_WORDS: &[&str] = &["pref", "jpeg", "gif", "basic", "pgp", "x509"];
 
-fn assert_holds(told: &str, card: &Card, from: &str) {
-    let told = told.to_lowercase();
+fn assert_holds(whole: &str, card: &Card, from: &str) {
+    let told = whole.to_lowercase();
     let plain = told.replace(['-', ':'], "");
     let lost: Vec<_> = words(card)
         .into_iter()
         .filter(|word| !FORM_WORDS.contains(&word.as_str()))
-        .filter(|word| !told.contains(word.as_str()) && !plain.contains(word.as_str()))
+        .filter(|word| {
+            [whole, &told, &plain]
+                .iter()
+                .all(|told| !told.contains(word.as_str()))
+        })
         .collect();
-    assert_eq!(lost, Vec::<String>::new(), "{from} lost this:\n{told}");
+    assert!(lost.is_empty(), "{told}\n{from} lost {lost:?}");
 }
 
 /// All texts of a card that went out; of a card within it too.
@@ -181,22 +187,22 @@ fn unbase64(text: &str) -> String {
 
 /// Every text of a JSON document, keys included.
 fn leaves(json: &Value, into: &mut String) {
-    match json {
-        Value::Object(object) => {
-            for (key, value) in object {
-                into.push_str(key);
-                into.push('\n');
-                leaves(value, into);
-            }
-        }
-        Value::Array(values) => values.iter().for_each(|value| leaves(value, into)),
-        Value::String(text) => match text.strip_prefix("data:text/vcard;base64,") {
+    let mut push = |text: &str| {
+        match text.strip_prefix("data:text/vcard;base64,") {
             Some(agent) => into.push_str(&told(&card(&unbase64(agent)))),
             None => into.push_str(text),
-        },
-        other => into.push_str(&other.to_string()),
+        }
+        into.push('\n');
+    };
+    match json {
+        Value::Object(object) => {
+            object.keys().for_each(|key| push(key));
+            object.values().for_each(|value| leaves(value, into));
+        }
+        Value::Array(values) => values.iter().for_each(|value| leaves(value, into)),
+        Value::String(text) => push(text),
+        other => push(&other.to_string()),
     }
-    into.push('\n');
 }
 
 fn assert_is_4_0(text: &str) {
@@ -402,7 +408,7 @@ async fn r18_r29_what_4_0_took_away_goes_on_under_its_names_there() {
         "KEY:data:application/pgp-keys;base64,mQENBF==",
         "UID;VALUE=text:rosa-vidal-0042",
         "REV:19951031T222710Z",
-        "NOTE:Obre\\, dilluns i dimarts; tanca a les 18:00",
+        "NOTE:Obre\\, dilluns i dimarts\\; tanca a les 18:00",
         "URL:http://www.example.cat/rosa?a=1,2",
         "X-CLASS:PUBLIC",
         "X-MAILER:PigeonMail 2.1",
@@ -462,9 +468,8 @@ async fn r18_r29_jscontact_comes_back_word_for_word_and_through_a_vcard_whole() 
         .await
         .json();
     let mut want: Value = serde_json::from_str(&sent).unwrap();
-    // What vCard makes of a card without these: a full name, and a number without its scheme.
+    // What vCard makes of a card without it.
     want["name"]["full"] = json!("Inês Moura Leal");
-    want["phones"]["p2"]["number"] = json!("+351-21-555-0100");
     assert_eq!(strip(back), strip(want), "{vcard}");
 }
 
@@ -607,7 +612,7 @@ async fn r20_r29_the_fields_of_a_foreign_entry_are_moments_by_the_clock_of_its_z
             json!({
                 "kind": "task", "title": "Dijk inspecteren", "begins": "2026-10-01T09:00:00+02:00",
                 "ends": "2026-10-01T12:00:00+02:00", "zone": "Europe/Amsterdam",
-                "description": "Neem mee:\n\n\tlaarzen, lamp", "recurrence": "FREQ=MONTHLY;BYMONTHDAY=1",
+                "description": "Neem mee:\n- laarzen, lamp", "recurrence": "FREQ=MONTHLY;BYMONTHDAY=1",
                 "attendees": [], "status": "in-process", "uid": "c0ffee00-1234-4321-8888-123412341234",
             }),
         ),

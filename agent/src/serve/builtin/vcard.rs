@@ -145,7 +145,11 @@ impl Cards<'_> {
                 agent.value = self.nested(begin)?;
                 continue;
             }
-            let Some(line) = self.lines.next().filter(|_| !nested) else {
+            let line = match nested {
+                true => None,
+                false => self.lines.next(),
+            };
+            let Some(line) = line else {
                 return Err(CardError::new(begin, "this card has no END:VCARD"));
             };
             if line.is("END:VCARD") {

@@ -203,12 +203,7 @@ impl Into<'_> {
         let mut known: Vec<_> = MEMBERS.iter().map(|(param, _)| *param).collect();
         known.extend(["LEVEL", "INDEX"]);
         let mut object = self.described(simple.object, property, &known);
-        let text = property.text();
-        let value = match property.name.as_str() {
-            "TEL" => text.strip_prefix("tel:").unwrap_or(&text),
-            _ => text.as_str(),
-        };
-        object.insert(simple.member.to_owned(), json!(value));
+        object.insert(simple.member.to_owned(), json!(property.text()));
         if let Some(kind) = simple.kind {
             object.insert("kind".to_owned(), json!(kind));
         }
@@ -336,7 +331,11 @@ impl Into<'_> {
             if newer && matches!(at, 1 | 2) {
                 continue;
             }
-            for value in list.iter().filter(|value| !value.is_empty()) {
+            let doubled = |value: &String| {
+                let newer = lists.get(14..16).unwrap_or_default();
+                at == 3 && newer.iter().flatten().any(|v| v == value)
+            };
+            for value in list.iter().filter(|v| !v.is_empty() && !doubled(v)) {
                 components.push(json!({"@type": "AddressComponent", "kind": kind, "value": value}));
             }
         }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::{ADDRESS_KINDS, CONTEXTS, DATES, FEATURES, MEMBERS, NAME_KINDS, SIMPLE, Simple};
+use super::{CONTEXTS, DATES, FEATURES, MEMBERS, SIMPLE, Simple};
 use crate::serve::builtin::content_line::{Param, Property, escape};
 use crate::serve::builtin::resource::FieldError;
 use crate::serve::builtin::vcard::Card;
@@ -175,15 +175,10 @@ impl Onto {
             false => property,
         });
         // Components of kinds that N does not have stay where they were.
-        if let Some(parts) =
-            parts.filter(|p| p.iter().all(|(k, _)| NAME_KINDS.contains(&k.as_str())))
-        {
+        let value = parts.and_then(|parts| compound(&parts, NAME, NAME_9554));
+        if let Some(value) = value {
             name.remove("components");
-            let newer = parts
-                .iter()
-                .any(|(kind, _)| kind == "surname2" || kind == "generation");
-            let mut property =
-                Property::raw("N", compound(&parts, NAME_KINDS, if newer { 7 } else { 5 }));
+            let mut property = Property::raw("N", value);
             if let Some(sort) = sort_as(&name) {
                 name.remove("sortAs");
                 push(&mut property, "SORT-AS", vec![sort]);
@@ -232,7 +227,15 @@ impl Onto {
             self.properties.push(Property { group, ..label });
         }
         for (member, value) in object {
-            self.jsprop(&[map, id, &member], &value);
+            match value {
+                // What is left of a set beside the words that became types.
+                Json::Object(words) if ["contexts", "features"].contains(&&*member) => {
+                    for (word, said) in words {
+                        self.jsprop(&[map, id, &member, &word], &said);
+                    }
+                }
+                value => self.jsprop(&[map, id, &member], &value),
+            }
         }
     }
 
@@ -314,17 +317,75 @@ fn components(object: &Object) -> Option<Vec<(String, String)>> {
     rows.iter().map(row).collect()
 }
 
-/// The first so many places of a compound value, each with the components of its kind.
-fn compound(parts: &[(String, String)], kinds: &[&str], places: usize) -> String {
-    let place = |(at, kind): (usize, &&str)| {
-        // A kind that has two places goes to the later one when there is room for it.
-        let again = kinds.iter().take(places).skip(at + 1).any(|k| k == kind);
-        let values = parts.iter().filter(|(k, _)| k == kind && !again);
+/// Places of N and ADR, each with the kinds that stand in it. A kind that RFC 9554 gave a place of its own stands in an
+/// older one too, for those who know only that.
+type Places = &'static [&'static [&'static str]];
+
+const NAME: Places = &[
+    &["surname"],
+    &["given"],
+    &["given2"],
+    &["title"],
+    &["credential"],
+];
+
+const NAME_9554: Places = &[
+    &["surname", "surname2"],
+    &["given"],
+    &["given2"],
+    &["title"],
+    &["credential", "generation"],
+    &["surname2"],
+    &["generation"],
+];
+
+const ADDRESS: Places = &[
+    &["postOfficeBox"],
+    &["apartment"],
+    &["name"],
+    &["locality"],
+    &["region"],
+    &["postcode"],
+    &["country"],
+];
+
+const ADDRESS_9554: Places = &[
+    &["postOfficeBox"],
+    &["room", "apartment", "floor", "building"],
+    &["name", "number", "block", "direction", "landmark"],
+    &["locality", "district", "subdistrict"],
+    &["region"],
+    &["postcode"],
+    &["country"],
+    &["room"],
+    &["apartment"],
+    &["floor"],
+    &["number"],
+    &["name"],
+    &["building"],
+    &["block"],
+    &["subdistrict"],
+    &["district"],
+    &["landmark"],
+    &["direction"],
+];
+
+/// The older places if they hold all of it, else the newer; `None`: there are parts of other kinds.
+fn compound(parts: &[(String, String)], older: Places, newer: Places) -> Option<String> {
+    let hold = |places: Places| {
+        let mut kinds = parts.iter().map(|(kind, _)| kind.as_str());
+        kinds.all(|kind| places.iter().any(|place| place.contains(&kind)))
+    };
+    let places = [older, newer].into_iter().find(|places| hold(places))?;
+    let place = |kinds: &&[&str]| {
+        let values = parts
+            .iter()
+            .filter(|(kind, _)| kinds.contains(&kind.as_str()));
         let values: Vec<_> = values.map(|(_, value)| escape(value)).collect();
         values.join(",")
     };
-    let places: Vec<_> = kinds.iter().take(places).enumerate().map(place).collect();
-    places.join(";")
+    let places: Vec<_> = places.iter().map(place).collect();
+    Some(places.join(";"))
 }
 
 fn sort_as(name: &Object) -> Option<String> {
@@ -358,6 +419,7 @@ fn simple(map: &str, object: &mut Object) -> Option<Property> {
     }
     let mut property = match simple.member {
         "uri" => Property::raw(simple.property, value),
+        "number" if value.starts_with("tel:") => Property::raw("TEL", value).with("VALUE", "uri"),
         _ => Property::of_text(simple.property, &value),
     };
     for (param, member) in MEMBERS {
@@ -403,21 +465,11 @@ fn organization(object: &mut Object) -> Property {
 
 fn address(object: &mut Object) -> Property {
     let parts = components(object);
-    let fits = |(kind, _): &(String, String)| ADDRESS_KINDS.contains(&kind.as_str());
-    let mut property = match parts.filter(|parts| parts.iter().all(fits)) {
-        Some(parts) => {
-            object.remove("components");
-            let old =
-                |(kind, _): &(String, String)| ADDRESS_KINDS.iter().take(7).any(|k| k == kind);
-            let places = if parts.iter().all(old) {
-                7
-            } else {
-                ADDRESS_KINDS.len()
-            };
-            Property::raw("ADR", compound(&parts, ADDRESS_KINDS, places))
-        }
-        None => Property::raw("ADR", ";;;;;;"),
-    };
+    let value = parts.and_then(|parts| compound(&parts, ADDRESS, ADDRESS_9554));
+    if value.is_some() {
+        object.remove("components");
+    }
+    let mut property = Property::raw("ADR", value.unwrap_or_else(|| ";;;;;;".to_owned()));
     for (param, member) in [
         ("LABEL", "full"),
         ("CC", "countryCode"),
