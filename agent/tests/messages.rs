@@ -213,12 +213,15 @@ async fn r25_a_multimedia_message_is_kept_and_read() {
             "at": "2026-11-23T08:15:00Z",
             "message_id": "20261123-0815@mmsc.example.net",
             "attachments": [
-                {"type": "application/smil", "name": "1 (108 bytes)"},
+                {"type": "application/smil", "name": "smil"},
                 {"type": "image/png", "name": "dot.png"},
+                {"type": "text/plain", "name": "text_0.txt"},
             ],
         }),
     );
     assert!(handset.part(&url, 2).await.bytes == file("dot.png"));
+    let text = handset.part(&url, 3).await;
+    assert_eq!((text.header("content-type"), &*text.body), ("text/plain; charset=utf-8", "¡Mañana más!"));
     let range = handset
         .get(&format!("{url}/parts/2"), "Range: bytes=1-3\r\n")
         .await;

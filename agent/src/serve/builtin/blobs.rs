@@ -253,7 +253,12 @@ fn give_back(db: &Connection) -> Result<bool, StoreError> {
     let pages = RETURNED_PAGES_MAX.min(before - FREE_PAGES_MAX);
     db.execute_batch(&format!("PRAGMA incremental_vacuum({pages})"))
         .map_err(full)?;
-    Ok(free()? < before)
+    let after = free()?;
+    if after <= FREE_PAGES_MAX {
+        // The file itself gets shorter once the log has been written into it.
+        db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+    }
+    Ok(after < before)
 }
 
 #[cfg(test)]

@@ -23,15 +23,14 @@ use http::header::ALLOW;
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
 
-use super::authentication::Caller;
 use super::blobs::{Blob, CHUNK_BYTES};
 use super::conditional::State as Tags;
-use super::consent::{Act, Permit};
+use super::consent::Permit;
 use super::handset::Handset;
+use super::personal_data::{act, details_of, done, named, no_such_item};
 use super::problem::{Kind, Problem};
 use super::resource::{Action, Item, Manager, Resource, Value};
-use super::respond_async::asked;
-use super::store::{Store, Stored, items};
+use super::store::{Store, Stored};
 use file::File;
 use probe::{Probed, Source};
 
@@ -145,11 +144,10 @@ async fn whole(
 ) -> Result<Response, Problem> {
     let Files { resource, handset } = &*files;
     let (parts, _) = request.into_parts();
-    let (stored, permit) = permitted(handset, resource, &id, &parts).await?;
-    let store = &handset.store;
-    let response = content(store, resource, &stored, &parts.method, &parts.headers);
-    permit.done(&outcome(response.as_ref()));
-    response.ok_or_else(|| no_such_item(resource))
+    let (permit, stored) = permitted(handset, resource, &id, &parts).await?;
+    let (store, method, headers) = (&handset.store, &parts.method, &parts.headers);
+    let response = stored.and_then(|s| content(store, resource, &s, method, headers));
+    done(permit, response.ok_or_else(|| no_such_item(resource)))
 }
 
 /// A small picture of a large one.
@@ -160,63 +158,33 @@ async fn small(
 ) -> Result<Response, Problem> {
     let Files { resource, handset } = &*files;
     let (parts, _) = request.into_parts();
-    let (stored, permit) = permitted(handset, resource, &id, &parts).await?;
-    let Some(blob) = &stored.content else {
-        return Err(no_such_item(resource));
+    let (permit, stored) = permitted(handset, resource, &id, &parts).await?;
+    let answer = async {
+        let stored = stored.ok_or_else(|| no_such_item(resource))?;
+        let blob = stored.content.as_ref();
+        let blob = blob.ok_or_else(|| no_such_item(resource))?;
+        let jpeg = thumbnail::thumbnail(&handset.store, blob).await?;
+        let jpeg = jpeg.ok_or_else(|| no_thumbnail(resource, blob))?;
+        let etag = Tags::of_item(resource, &stored).tag("thumbnail");
+        let file = File::in_memory("image/jpeg".to_owned(), Bytes::from(jpeg), etag);
+        Ok(file.answer(&parts.method, &parts.headers))
     };
-    let Some(jpeg) = thumbnail::thumbnail(&handset.store, blob).await? else {
-        permit.done("no-thumbnail");
-        return Err(no_thumbnail(resource, blob));
-    };
-    let etag = Tags::of_item(resource, &stored).tag("thumbnail");
-    let file = File::in_memory("image/jpeg".to_owned(), Bytes::from(jpeg), etag);
-    let response = file.answer(&parts.method, &parts.headers);
-    permit.done(&outcome(Some(&response)));
-    Ok(response)
+    done(permit, answer.await)
 }
 
-/// The item that a path names, and the right to read it. A stranger is asked about before being told what there is.
+/// The right to read the item that a path names, and the item, if it is there.
 pub(super) async fn permitted(
     handset: &Handset,
     resource: &'static Resource,
     id: &str,
     parts: &Parts,
-) -> Result<(Stored, Permit), Problem> {
-    let caller = parts.extensions.get::<Caller>().cloned();
-    let act = Act {
-        caller: caller.unwrap_or(Caller(None)),
-        resource: resource.name,
-        action: Action::Get,
-        content: Vec::new(),
-        asked: asked(&parts.extensions),
-    };
+) -> Result<(Permit, Option<Stored>), Problem> {
+    let before = named(handset, resource, id).await?;
+    let content = details_of(resource, id, before.as_ref());
+    let act = act(&parts.extensions, resource, Action::Get, content);
     let permit = handset.gate.permit(act).await?;
-    let id = number(id).ok_or_else(|| no_such_item(resource))?;
-    let stored = handset
-        .store
-        .run(move |db| items::item(db.connection(), resource, id))
-        .await?;
-    match stored {
-        Some(stored) => Ok((stored, permit)),
-        None => {
-            permit.done("not-found");
-            Err(no_such_item(resource))
-        }
-    }
-}
-
-/// A positive number as paths have it: digits, the first of them no 0.
-pub(super) fn number(segment: &str) -> Option<i64> {
-    let digits = segment.bytes().all(|b| b.is_ascii_digit()) && !segment.starts_with('0');
-    segment.parse().ok().filter(|_| digits)
-}
-
-pub(super) fn no_such_item(resource: &Resource) -> Problem {
-    let detail = format!(
-        "There is no {} of this id. It may have been deleted.",
-        resource.item
-    );
-    Problem::new(Kind::NotFound, detail)
+    // The owner may have taken a while.
+    Ok((permit, named(handset, resource, id).await?))
 }
 
 fn no_thumbnail(resource: &Resource, blob: &Blob) -> Problem {
@@ -228,10 +196,4 @@ fn no_thumbnail(resource: &Resource, blob: &Blob) -> Problem {
         false => format!("There are no small pictures of {}.", resource.name),
     };
     Problem::new(Kind::NoThumbnail, detail)
-}
-
-/// For the audit log.
-pub(super) fn outcome(response: Option<&Response>) -> String {
-    let status = response.map_or(StatusCode::NOT_FOUND, Response::status);
-    status.as_u16().to_string()
 }

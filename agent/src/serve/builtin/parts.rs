@@ -14,19 +14,24 @@ use http::StatusCode;
 use http::header::ALLOW;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::blobs;
+use super::blobs::{self, Blob};
 use super::conditional::State as Tags;
 use super::handset::Handset;
 use super::media::file::File;
-use super::media::{number, outcome, permitted};
+use super::media::permitted;
 use super::mime::{self, Part};
+use super::personal_data::{done, no_such_item, query};
 use super::problem::{Kind, Problem};
 use super::resource::{Form, Resource};
+use super::store::Stored;
 
 const METHODS: &str = "GET, HEAD, OPTIONS";
 
 /// Parts that are in memory at a time, until the last byte of each was sent.
 const HELD_MAX: usize = 4;
+
+/// Bytes of a message that is read for a part of it, at most.
+const MESSAGE_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
 /// How long a request waits until there is memory for its part.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -63,44 +68,49 @@ async fn show(
 ) -> Result<Response, Problem> {
     let Messages { resource, handset } = &*messages;
     let (parts, _) = request.into_parts();
-    let (stored, permit) = permitted(handset, resource, &id, &parts).await?;
-    let wanted = number(&segment).and_then(|n| usize::try_from(n).ok());
-    let blob = stored.content.as_ref();
-    let blob = blob.filter(|blob| blob.media_type == mime::MEDIA_TYPE);
-    let (Some(blob), Some(wanted)) = (blob, wanted) else {
-        permit.done("not-found");
-        return Err(no_such_part(resource));
+    let (permit, stored) = permitted(handset, resource, &id, &parts).await?;
+    let answer = async {
+        let stored = stored.ok_or_else(|| no_such_item(resource))?;
+        let number = query::id(&segment).and_then(|n| usize::try_from(n).ok());
+        let number = number.ok_or_else(|| no_such_part(resource))?;
+        let (part, room) = part(handset, resource, &stored, number).await?;
+        let Part {
+            media_type,
+            name,
+            bytes,
+        } = part;
+        let bytes = Bytes::from_owner(Sent { bytes, _room: room });
+        let etag = Tags::of_item(resource, &stored).tag(&format!("part-{number}"));
+        let file = File::in_memory(media_type, bytes, etag).named(name);
+        Ok(file.answer(&parts.method, &parts.headers))
     };
+    done(permit, answer.await)
+}
+
+/// The part of this number, and the room that it takes.
+async fn part(
+    handset: &Handset,
+    resource: &Resource,
+    stored: &Stored,
+    number: usize,
+) -> Result<(Part, SemaphorePermit<'static>), Problem> {
+    let message = |blob: &&Blob| blob.media_type == mime::MEDIA_TYPE;
+    let blob = stored.content.as_ref().filter(message);
+    let id = blob.ok_or_else(|| no_such_part(resource))?.id;
     let Ok(Ok(room)) = tokio::time::timeout(WAIT_TIMEOUT, ROOM.acquire()).await else {
-        permit.done("busy");
         let detail = "Other attachments are being sent. Ask for it again in a moment.";
         return Err(Problem::new(Kind::Busy, detail));
     };
-    let (id, bytes_max) = (blob.id, resource.body_bytes_max as u64);
     let message = handset
         .store
-        .run(move |db| blobs::whole(db.connection(), id, bytes_max.max(MESSAGE_BYTES_MAX)))
+        .run(move |db| blobs::whole(db.connection(), id, MESSAGE_BYTES_MAX))
         .await?;
-    let read = tokio::task::spawn_blocking(move || mime::part(&message?, wanted));
-    let Ok(Some(part)) = read.await else {
-        permit.done("not-found");
-        return Err(no_such_part(resource));
-    };
-    let Part {
-        media_type,
-        name,
-        bytes,
-    } = part;
-    let bytes = Bytes::from_owner(Sent { bytes, _room: room });
-    let etag = Tags::of_item(resource, &stored).tag(&format!("part-{wanted}"));
-    let file = File::in_memory(media_type, bytes, etag).named(name);
-    let response = file.answer(&parts.method, &parts.headers);
-    permit.done(&outcome(Some(&response)));
-    Ok(response)
+    let read = tokio::task::spawn_blocking(move || mime::part(&message?, number));
+    match read.await {
+        Ok(Some(part)) => Ok((part, room)),
+        _ => Err(no_such_part(resource)),
+    }
 }
-
-/// Bytes of a message that came over the air, and is read for a part of it, at most.
-const MESSAGE_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
 /// A part on its way: its room is free when the last byte was sent.
 struct Sent {

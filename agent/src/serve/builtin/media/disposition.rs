@@ -37,7 +37,7 @@ pub fn file_name(headers: &HeaderMap) -> Option<String> {
 pub fn slug(headers: &HeaderMap) -> Option<String> {
     let slug = headers.get("slug")?;
     let slug = String::from_utf8_lossy(&decoded(slug.as_bytes())).into_owned();
-    let slug: String = slug.chars().filter(|c| !c.is_control()).collect();
+    let slug: String = slug.chars().filter(|c| is_shown(*c)).collect();
     let slug: String = slug.trim().chars().take(NAME_CHARS_MAX).collect();
     (!slug.is_empty()).then_some(slug)
 }
@@ -140,10 +140,15 @@ fn decoded(text: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// What a field of text may hold, in XML as well.
+fn is_shown(c: char) -> bool {
+    !c.is_control() && !matches!(c, '\u{fffe}' | '\u{ffff}')
+}
+
 /// The last part of a path of any system, without control characters.
 fn base(name: &str) -> Option<String> {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
-    let shown: String = last.chars().filter(|c| !c.is_control()).collect();
+    let shown: String = last.chars().filter(|c| is_shown(*c)).collect();
     let shown: String = shown.trim().chars().take(NAME_CHARS_MAX).collect();
     (!matches!(shown.as_str(), "" | "." | "..")).then_some(shown)
 }

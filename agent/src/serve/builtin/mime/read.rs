@@ -3,6 +3,8 @@
 //! Messages of other people's programs are taken as they are: what is odd in them is left out of the fields, and never a
 //! reason to refuse them.
 
+use std::borrow::Cow;
+
 use mail_parser::decoders::base64::base64_decode;
 use mail_parser::decoders::quoted_printable::quoted_printable_decode;
 use mail_parser::{
@@ -103,14 +105,22 @@ fn is_message(message: &Message<'_>) -> bool {
         .any(|name| message.header(*name).is_some())
 }
 
-/// All that is to be read, one text behind the other. Of one that is there as HTML too, the plain one is taken.
+/// All that is to be read, one text behind the other. Of one that is there as HTML too, the plain one is taken. In a
+/// multimedia message the texts stand beside the pictures, and a presentation says where each goes.
 fn text(message: &Message<'_>) -> Option<String> {
-    let texts = (0..message.text_body_count())
-        .filter_map(|at| message.body_text(at))
-        .map(|text| text.trim().to_owned())
-        .filter(|text| !text.is_empty());
-    let texts: Vec<_> = texts.collect();
-    (!texts.is_empty()).then(|| texts.join("\n\n"))
+    let bodies = (0..message.text_body_count()).filter_map(|at| message.body_text(at));
+    let joined = |texts: Vec<String>| {
+        let texts = texts.iter().map(|text| text.trim());
+        let texts: Vec<_> = texts.filter(|text| !text.is_empty()).collect();
+        (!texts.is_empty()).then(|| texts.join("\n\n"))
+    };
+    joined(bodies.map(Cow::into_owned).collect()).or_else(|| {
+        let beside = message.attachments().filter_map(|part| match &part.body {
+            PartType::Text(text) if part.content_disposition().is_none() => Some(text.to_string()),
+            _ => None,
+        });
+        joined(beside.collect())
+    })
 }
 
 /// `Ada Lovelace <ada@example.com>`, or what there is of it; for a multimedia message `+34600123456`.
@@ -192,8 +202,12 @@ fn is_token(text: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
+/// The name that it has; in a multimedia message the one by which the presentation calls it.
 fn file_name(part: &MessagePart<'_>) -> Option<String> {
-    let name = part.attachment_name()?;
+    let name = part
+        .attachment_name()
+        .or_else(|| part.content_location())
+        .or_else(|| part.content_id())?;
     let name: String = name.chars().filter(|c| !c.is_control()).collect();
     let name = name.trim();
     (!name.is_empty()).then(|| name.to_owned())
@@ -247,5 +261,80 @@ fn most(field: &Field) -> usize {
     match field.shape {
         Shape::Lines { entries_max, .. } | Shape::Labelled { entries_max, .. } => entries_max,
         _ => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::super::resource::ALL;
+    use super::super::write::{Attachment, message};
+    use super::*;
+
+    fn emails() -> &'static Resource {
+        ALL.iter().find(|resource| resource.name == "emails").unwrap()
+    }
+
+    /// Whatever was read fits the description: a message is never refused for what is in it.
+    fn fits(bytes: &[u8]) {
+        if let Ok(item) = read(emails(), bytes) {
+            emails().check(item).unwrap();
+        }
+        for number in 0..4 {
+            let _ = part(bytes, number);
+        }
+    }
+
+    #[test]
+    fn r26_what_does_not_fit_is_cut_and_never_refused() {
+        let many = "a@example.com, ".repeat(1_000);
+        let long = "x".repeat(200_000);
+        let bytes = format!(
+            "To: {many}\r\nSubject: \x07be\u{fffe}ll {long}\r\nDate: Mon, 99 Foo 2026 99:99:99\r\n\r\n{long}"
+        );
+        fits(bytes.as_bytes());
+        let item = read(emails(), bytes.as_bytes()).unwrap();
+        let item = emails().check(item).unwrap();
+        assert!(emails().text(&item, "subject").unwrap().starts_with(" be\u{fffd}ll".trim()));
+        assert!(emails().text(&item, "text").unwrap().ends_with("x…"));
+        assert_eq!(emails().text(&item, "at"), None);
+        let Some(Value::Lines(to)) = emails().value(&item, "to") else {
+            panic!("{item:?}")
+        };
+        assert_eq!(to.len(), 256);
+    }
+
+    proptest! {
+        #[test]
+        fn r26_no_bytes_panic(bytes: Vec<u8>) {
+            fits(&bytes);
+            fits(&[b"From: a\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n", &bytes[..]].concat());
+        }
+
+        #[test]
+        fn r26_no_headers_panic(lines in prop::collection::vec("(From|To|Date|Subject|Content-Type|Content-Disposition|Received): [ -~]{0,60}", 0..8), body in "[ -~\r\n]{0,200}") {
+            fits(format!("{}\r\n\r\n{body}", lines.join("\r\n")).as_bytes());
+        }
+
+        #[test]
+        fn r26_what_is_attached_comes_off_the_same(bytes: Vec<u8>, name in "[ -~à-ü日本語🎈]{1,80}", text in "\\PC{0,300}") {
+            let mut item = emails().blank();
+            emails().put(&mut item, "from", Value::Text("Ada <ada@example.com>".to_owned()));
+            emails().put(&mut item, "text", Value::Text(text.clone()));
+            let one = Attachment {
+                media_type: "application/x-thing".to_owned(),
+                name,
+                bytes,
+            };
+            let raw = message(emails(), &item, std::slice::from_ref(&one));
+            let came = part(&raw, 1).unwrap();
+            prop_assert_eq!(came.bytes, one.bytes);
+            prop_assert_eq!(came.media_type, one.media_type);
+            prop_assert_eq!(came.name.unwrap_or_default(), one.name.trim());
+            prop_assert_eq!(part(&raw, 2), None);
+            let again = read(emails(), &raw).unwrap();
+            prop_assert_eq!(emails().text(&again, "text").unwrap_or_default(), fitted(&text, emails().field("text").unwrap().1));
+        }
     }
 }
