@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use everline_agent::config::Config;
 use everline_agent::serve::builtin::personal_data::{PAGE_BYTES_MAX, PAGE_ITEMS_MAX};
 use everline_agent::serve::builtin::problem::Kind;
+use everline_agent::serve::builtin::{events, idempotency, respond_async, tasks};
 use everline_agent::serve::builtin::resource::{self, Action, BODY_BYTES_MAX, PHONE, Shape};
 
 fn paper(path: &str) -> String {
@@ -194,4 +195,61 @@ fn r12_r14_the_description_of_the_api_has_every_resource_with_its_fields_and_lim
     assert!(api.contains(&format!("A body has at most {mib} MiB")));
     let mib = PAGE_BYTES_MAX / 1024 / 1024;
     assert!(api.contains(&format!("more than {mib} MiB")));
+}
+
+#[test]
+fn r15_r40_r46_the_description_of_the_api_has_state_services_tasks_and_events() {
+    let api = paper("../docs/agent-api.md");
+    for resource in resource::ALL.iter().filter(|r| !r.is_collection()) {
+        let path = format!("`/{}`", resource.path());
+        let row = api.lines().find(|line| line.starts_with(&format!("| {path} |")));
+        let Some(row) = row else {
+            // Events have a section of their own.
+            assert!(api.contains(&format!("`GET /{}`", resource.path())), "{path}");
+            continue;
+        };
+        for field in resource.fields {
+            // What several services share is said once.
+            assert!(row.contains(&format!("`{}`", field.name)), "{}: {row}", field.name);
+            if let Shape::Choice(words) = field.shape {
+                assert!(words.iter().all(|word| row.contains(&format!("`{word}`"))), "{row}");
+            }
+            if let Shape::Number(least, most) = field.shape {
+                let dbm = field.name == "dbm";
+                assert!(dbm || row.contains(&format!("{least} to {most}")), "{row}");
+            }
+        }
+    }
+    let Shape::Choice(states) = tasks::TASKS.field("state").unwrap().1.shape else {
+        panic!("a task's state is one of some words");
+    };
+    assert!(states.iter().all(|state| api.contains(&format!("`{state}`"))));
+    for said in [
+        format!("`?wait_s=20` (1 to {})", tasks::routes::WAIT_MAX.as_secs()),
+        format!("The last {} tasks", tasks::TASKS_PER_USER_MAX),
+        format!("{} of all users", tasks::RUNNING_MAX),
+        format!("{} of them, {} MiB together", respond_async::RESPONSES_MAX, respond_async::RESPONSES_BYTES_MAX >> 20),
+        format!("for {} minutes", respond_async::KEPT.as_secs() / 60),
+        format!("one of the last {}", events::BEHIND_MAX),
+        format!("{} callers may listen", events::stream::LISTENERS_MAX),
+        format!("ends after {} minutes", events::stream::LISTEN_MAX.as_secs() / 60),
+        format!("1 to {} visible ASCII", idempotency::KEY_BYTES_MAX),
+        format!("for {} hours", idempotency::KEPT.as_secs() / 3600),
+    ] {
+        assert!(api.contains(&said), "{said}");
+    }
+}
+
+#[test]
+fn the_description_of_the_hardware_has_every_method_of_the_trait() {
+    let paper = paper("../docs/device.md");
+    let source = self::paper("src/device.rs");
+    let (_, body) = source.split_once("pub trait Device").unwrap();
+    let (body, _) = body.split_once("\n}\n").unwrap();
+    let methods = body.lines().filter_map(|line| line.strip_prefix("    fn "));
+    let methods: Vec<_> = methods.filter_map(|line| line.split('(').next()).collect();
+    assert!(methods.len() >= 18, "{methods:?}");
+    let rows = paper.lines().filter_map(|line| line.strip_prefix("| `"));
+    let rows: Vec<_> = rows.filter_map(|line| line.split('`').next()).collect();
+    assert_eq!(rows, methods);
 }
