@@ -12,8 +12,10 @@ use std::time::Duration;
 
 use everline_protocol::{HostPort, Identity, LINE_BYTES_MAX, Msisdn};
 
+use crate::keepalive::Bounds;
 use crate::serve::builtin::BuiltinConfig;
 use crate::serve::forward::ForwardConfig;
+use crate::status::told::ToldConfig;
 
 pub use file::{ConfigError, ConfigErrors};
 
@@ -28,6 +30,8 @@ pub struct Config {
     pub serve: Serve,
     /// How long requests in progress may take to finish when the agent is told to end.
     pub shutdown_timeout: Duration,
+    /// Where the agent tells its status.
+    pub told: ToldConfig,
     /// What the owner should know of the file, and can be used all the same.
     pub notes: Vec<ConfigError>,
 }
@@ -42,13 +46,27 @@ pub struct Signaling {
     /// Signaling addresses in the order of preference; at least one.
     pub gateways: Vec<HostPort>,
     /// Keep-alive interval to ask for.
-    pub timeout_s: u32,
+    pub timeout: KeepAlive,
     /// Seconds for which an idle data channel is kept; 0: never.
     pub linger_s: u32,
     /// Bounds the dialling of a gateway.
     pub connect_timeout: Duration,
     /// Bounds the wait for the answer to CONNECT, and is the slack of a KEEPALIVE that is due.
     pub answer_timeout: Duration,
+}
+
+/// The keep-alive interval.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeepAlive {
+    /// Seconds.
+    Fixed(u32),
+    /// As long as the network lets live.
+    Auto {
+        /// Between which to look.
+        bounds: Bounds,
+        /// Where it is remembered.
+        file: PathBuf,
+    },
 }
 
 /// The data channels.
@@ -112,12 +130,12 @@ impl fmt::Debug for Token {
 }
 
 impl Signaling {
-    /// What the handset says of itself now.
-    pub fn identity(&self) -> io::Result<Identity> {
+    /// What the handset says of itself now, asking for this keep-alive interval.
+    pub fn identity(&self, timeout_s: u32) -> io::Result<Identity> {
         Ok(Identity {
             msisdn: self.msisdn,
             token: self.token.read()?,
-            timeout_s: self.timeout_s,
+            timeout_s,
             linger_s: self.linger_s,
             agent: Some(concat!("everline-agent/", env!("CARGO_PKG_VERSION")).to_owned()),
         })

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use everline_protocol::{
@@ -18,8 +19,11 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::config::Signaling;
+use crate::config::{KeepAlive, Signaling};
 use crate::data_channel::DataChannels;
+use crate::keepalive::{Learning, Lessons};
+use crate::names::Names;
+use crate::status::{Learnt, Status, add};
 
 /// Bytes received at once; lines are short, and few come together.
 const READ_BYTES: usize = 1024;
@@ -33,6 +37,15 @@ pub enum Report {
         session: SessionId,
         /// The keep-alive timeout in force.
         timeout_s: u32,
+        /// What is known of the network, where that is being learnt.
+        learnt: Option<Learnt>,
+    },
+    /// More is known of the network.
+    Learnt {
+        /// What.
+        learnt: Learnt,
+        /// Another timeout is wanted from now on: register anew, then close this connection.
+        renew: bool,
     },
     /// The gateway is leaving: register elsewhere after this span, then close this connection.
     Reconnect {
@@ -125,13 +138,27 @@ pub struct Connection {
     task: JoinHandle<()>,
 }
 
+/// What every connection of one agent needs; a clone is the same.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// What the owner said.
+    pub signaling: Arc<Signaling>,
+    /// Addresses of gateways.
+    pub names: Names,
+    /// What was learnt of networks; `None`: the timeout is fixed.
+    pub lessons: Option<Lessons>,
+    /// Where it is told what happens.
+    pub status: Status,
+    /// Who opens data channels.
+    pub channels: DataChannels,
+}
+
 impl Connection {
     /// Dials `gateway` and goes on from there; everything that happens comes as reports with this number.
     pub fn start(
         number: u64,
-        signaling: Arc<Signaling>,
+        surroundings: Surroundings,
         gateway: HostPort,
-        channels: DataChannels,
         reports: mpsc::Sender<(u64, Report)>,
     ) -> Self {
         let (leave, left) = oneshot::channel();
@@ -139,11 +166,12 @@ impl Connection {
             let line = Line {
                 number,
                 gateway,
-                channels,
+                surroundings,
                 reports,
+                timeouts_s: Default::default(),
                 opened: Arc::default(),
             };
-            let end = line.run(&signaling, left).await;
+            let end = line.run(left).await;
             // The manager may be ending too, and hear nothing any more.
             let _ = line.reports.send((number, Report::Ended(end))).await;
         });
@@ -172,20 +200,18 @@ impl Drop for Connection {
 struct Line {
     number: u64,
     gateway: HostPort,
-    channels: DataChannels,
+    surroundings: Surroundings,
     reports: mpsc::Sender<(u64, Report)>,
+    /// Asked for and in force, for those who want to know whether another timeout is wanted.
+    timeouts_s: [AtomicU32; 2],
     /// Told by the data channels of this session; the gateway's timer restarts with each of them (PROTOCOL 3.2).
     opened: Arc<Notify>,
 }
 
 impl Line {
-    async fn run(&self, signaling: &Signaling, leave: oneshot::Receiver<()>) -> End {
-        let identity = match signaling.identity() {
-            Ok(identity) => identity,
-            Err(error) => return End::Token(error),
-        };
-        let HostPort { host, port } = &self.gateway;
-        let dial = TcpStream::connect((host.as_str(), *port));
+    async fn run(&self, leave: oneshot::Receiver<()>) -> End {
+        let signaling = &self.surroundings.signaling;
+        let dial = self.surroundings.names.connect(&self.gateway);
         let stream = match timeout(signaling.connect_timeout, dial).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return End::Unreachable(error),
@@ -193,10 +219,20 @@ impl Line {
         };
         // Without it a WAITING could wait for an acknowledgement. A socket that refuses the option works all the same.
         let _ = stream.set_nodelay(true);
-        match self
-            .talk(stream, &identity, signaling.answer_timeout, leave)
-            .await
-        {
+        let local = stream.local_addr().ok();
+        let lessons = self.surroundings.lessons.as_ref().zip(local);
+        let learning = lessons.map(|(lessons, local)| lessons.of(&self.gateway, local.ip()));
+        let timeout_s = match (&learning, &signaling.timeout) {
+            (Some(learning), _) => learning.timeout_s(),
+            (None, KeepAlive::Fixed(timeout_s)) => *timeout_s,
+            (None, KeepAlive::Auto { bounds, .. }) => bounds.min_s,
+        };
+        self.timeouts_s[0].store(timeout_s, Ordering::Relaxed);
+        let identity = match signaling.identity(timeout_s) {
+            Ok(identity) => identity,
+            Err(error) => return End::Token(error),
+        };
+        match self.talk(stream, &identity, learning.as_ref(), leave).await {
             Ok(end) => end,
             Err(error) => End::Lost(error),
         }
@@ -206,27 +242,36 @@ impl Line {
         &self,
         mut stream: TcpStream,
         identity: &Identity,
-        answer_timeout: Duration,
+        learning: Option<&Learning>,
         mut leave: oneshot::Receiver<()>,
     ) -> io::Result<End> {
+        let answer_timeout = self.surroundings.signaling.answer_timeout;
+        // When something last passed, which is what a network counts from.
+        let mut quiet = Instant::now();
         let epoch = Instant::now();
         let now = || Millis(u64::try_from(epoch.elapsed().as_millis()).unwrap_or(u64::MAX));
         let answer_limit = Millis(u64::try_from(answer_timeout.as_millis()).unwrap_or(u64::MAX));
         let mut out = HandsetOutput::default();
         let mut handset = Handset::connect(identity, now(), answer_limit, &mut out);
         let mut bytes = [0; READ_BYTES];
+        let mut arrived = true;
         loop {
             send(&mut stream, &mut out, answer_timeout).await?;
             for event in out.events.drain(..) {
-                if let Some(end) = self.event(event).await {
+                if let Some(end) = self.event(event, quiet, learning).await {
                     return Ok(end);
                 }
+            }
+            if arrived {
+                quiet = Instant::now();
             }
             let due = handset
                 .deadline()
                 .map(|due| epoch + Duration::from_millis(due.0));
+            arrived = false;
             tokio::select! {
                 read = stream.read(&mut bytes) => {
+                    arrived = true;
                     let read = read?;
                     if read == 0 {
                         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the gateway closed it"));
@@ -247,22 +292,50 @@ impl Line {
         }
     }
 
-    async fn event(&self, event: HandsetEvent) -> Option<End> {
+    async fn event(
+        &self,
+        event: HandsetEvent,
+        quiet: Instant,
+        learning: Option<&Learning>,
+    ) -> Option<End> {
+        let learnt = |learning: &Learning| {
+            let (survived_s, settled) = learning.told();
+            Learnt { survived_s, settled }
+        };
         let report = match event {
             HandsetEvent::Registered { session, timeout_s } => {
-                Report::Registered { session, timeout_s }
+                if let Some(learning) = learning {
+                    self.timeouts_s[1].store(timeout_s, Ordering::Relaxed);
+                    learning.registered(timeout_s);
+                }
+                let learnt = learning.map(learnt);
+                Report::Registered { session, timeout_s, learnt }
             }
             HandsetEvent::Reconnect { after, to } => Report::Reconnect { after, to },
-            HandsetEvent::KeepAlive => return None,
+            HandsetEvent::KeepAlive => {
+                add(&self.surroundings.status.counts().keepalives);
+                let learning = learning?;
+                let idle_s = u32::try_from(quiet.elapsed().as_secs()).unwrap_or(u32::MAX);
+                learning.survived(idle_s);
+                let wanted_s = learning.timeout_s();
+                let renew = self.timeouts_s.iter().all(|had| had.load(Ordering::Relaxed) != wanted_s);
+                let learnt = learnt(learning);
+                Report::Learnt { learnt, renew }
+            }
             HandsetEvent::RequestPending { id, data } => {
-                let address = data.unwrap_or_else(|| self.channels.address_on(&self.gateway.host));
-                self.channels.open(id, address, &self.opened);
+                let address = data.unwrap_or_else(|| self.surroundings.channels.address_on(&self.gateway.host));
+                self.surroundings.channels.open(id, address, &self.opened);
                 return None;
             }
             HandsetEvent::Refused(refusal) => return Some(End::Refused(refusal)),
             HandsetEvent::Closed(code) => return Some(End::Closed(code)),
             HandsetEvent::BadGateway(code) => return Some(End::BadGateway(code)),
-            HandsetEvent::Silent => return Some(End::Silent),
+            HandsetEvent::Silent => {
+                if let Some(learning) = learning {
+                    learning.died();
+                }
+                return Some(End::Silent);
+            }
         };
         let _ = self.reports.send((self.number, report)).await;
         None

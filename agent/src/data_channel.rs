@@ -4,6 +4,7 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +15,9 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 
 use crate::config::Data;
+use crate::names::Names;
 use crate::serve::Serve;
+use crate::status::{Status, add};
 
 /// How long the gateway may take from DATA to the first byte of the request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -35,6 +38,8 @@ pub struct DataChannels {
 struct Shared {
     config: Data,
     serve: Serve,
+    names: Names,
+    status: Status,
     slots: Arc<Semaphore>,
     /// Requests that have a channel or wait for one: a request that is signalled twice gets no second one.
     taken: Mutex<HashSet<RequestId>>,
@@ -42,12 +47,14 @@ struct Shared {
 
 impl DataChannels {
     /// Channels as configured, answered by `serve`.
-    pub fn new(config: &Data, serve: Serve) -> Self {
+    pub fn new(config: &Data, serve: Serve, names: Names, status: Status) -> Self {
         Self {
             shared: Arc::new(Shared {
                 slots: Arc::new(Semaphore::new(config.channels_max)),
                 config: config.clone(),
                 serve,
+                names,
+                status,
                 taken: Mutex::default(),
             }),
         }
@@ -100,6 +107,7 @@ impl Taken {
                 channels_max = shared.config.channels_max,
                 "a request is left to the gateway: every data channel is in use, and as many requests wait for one"
             );
+            add(&shared.status.counts().requests_left);
             return None;
         }
         taken.insert(id).then(|| Self {
@@ -135,13 +143,15 @@ impl Taken {
             tracing::debug!(id = ?self.id, "the gateway no longer knows the request");
             return Ok(());
         }
+        let open = &self.shared.status.counts().channels;
+        let _open = Open::new(open);
         ready.serve(channel, first).await;
         Ok(())
     }
 
     async fn dial(&self, address: &HostPort, opened: &Notify) -> io::Result<TcpStream> {
         let dial = async {
-            let mut channel = TcpStream::connect((address.host.as_str(), address.port)).await?;
+            let mut channel = self.shared.names.connect(address).await?;
             channel.set_nodelay(true)?;
             channel.write_all(&DataLine::encode(self.id)).await?;
             Ok::<_, io::Error>(channel)
@@ -151,7 +161,24 @@ impl Taken {
             Err(_) => return Err(late("the data channel could not be opened in time")),
         };
         opened.notify_one();
+        add(&self.shared.status.counts().requests);
         Ok(channel)
+    }
+}
+
+/// A channel that is being served; counted until dropped.
+struct Open<'a>(&'a AtomicU64);
+
+impl<'a> Open<'a> {
+    fn new(count: &'a AtomicU64) -> Self {
+        add(count);
+        Self(count)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

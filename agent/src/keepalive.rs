@@ -170,6 +170,14 @@ pub fn packets_per_hour(timeout_s: u32) -> u32 {
     (3 * 3_600_u32).div_ceil(timeout_s.max(1))
 }
 
+impl Lesson {
+    /// Those of the configuration, and what the gateway allows.
+    fn bounds(&self, bounds: Bounds) -> Bounds {
+        let max_s = self.allowed_s.unwrap_or(bounds.max_s).min(bounds.max_s);
+        Bounds { max_s: max_s.max(bounds.min_s), ..bounds }
+    }
+}
+
 /// What was learnt, by gateway and network; a clone is the same one.
 #[derive(Debug, Clone)]
 pub struct Lessons {
@@ -188,6 +196,9 @@ struct Lesson {
     learner: Learner,
     /// The higher, the later it was used.
     used: u64,
+    /// What the gateway allows, where that is less than was asked for.
+    #[serde(skip)]
+    allowed_s: Option<u32>,
     /// What it will be if the network is found at fault for a connection that died.
     #[serde(skip)]
     suspect: Option<Learner>,
@@ -240,6 +251,7 @@ impl Lessons {
         let lesson = learners.entry(key.clone()).or_insert_with(|| Lesson {
             learner: Learner::new(self.bounds),
             used,
+            allowed_s: None,
             suspect: None,
         });
         lesson.used = used;
@@ -285,20 +297,32 @@ impl Learning {
         let learners = self.lessons.learners();
         let bounds = self.lessons.bounds;
         let lesson = learners.get(&self.key);
-        lesson.map_or(bounds.min_s, |lesson| lesson.suspect.unwrap_or(lesson.learner).timeout_s(bounds))
+        lesson.map_or(bounds.min_s, |lesson| {
+            lesson.suspect.unwrap_or(lesson.learner).timeout_s(lesson.bounds(bounds))
+        })
     }
 
-    /// What is known now.
-    pub fn learner(&self) -> Option<Learner> {
-        self.lessons.learners().get(&self.key).map(|lesson| lesson.learner)
+    /// The longest silence that survived, and whether the search is over.
+    pub fn told(&self) -> (u32, bool) {
+        let learners = self.lessons.learners();
+        let Some(lesson) = learners.get(&self.key) else {
+            return (self.lessons.bounds.min_s, false);
+        };
+        let bounds = lesson.bounds(self.lessons.bounds);
+        (lesson.learner.proven_s(), lesson.learner.is_settled(bounds))
     }
 
-    /// The gateway took the registration: the network works, so what died before did not die of that.
-    pub fn registered(&self) {
+    /// The gateway took the registration: the network works, so what died before died of its timeout. `timeout_s` is the
+    /// one in force.
+    pub fn registered(&self, timeout_s: u32) {
+        let asked_s = self.timeout_s();
         let convicted = {
             let mut learners = self.lessons.learners();
-            let lesson = learners.get_mut(&self.key);
-            lesson.and_then(|lesson| Some(lesson.learner = lesson.suspect.take()?))
+            learners.get_mut(&self.key).and_then(|lesson| {
+                lesson.allowed_s = (timeout_s < asked_s).then_some(timeout_s).or(lesson.allowed_s);
+                lesson.learner = lesson.suspect.take()?;
+                Some(())
+            })
         };
         if convicted.is_some() {
             self.lessons.save();
@@ -307,11 +331,11 @@ impl Learning {
 
     /// A KEEPALIVE came through; whether another timeout is wanted from now on.
     pub fn survived(&self, idle_s: u32) -> bool {
-        let bounds = self.lessons.bounds;
         let mut learners = self.lessons.learners();
         let Some(lesson) = learners.get_mut(&self.key) else {
             return false;
         };
+        let bounds = lesson.bounds(self.lessons.bounds);
         let before = lesson.learner;
         lesson.learner.survived(idle_s, bounds);
         let (was, is) = (before.timeout_s(bounds), lesson.learner.timeout_s(bounds));
@@ -324,10 +348,9 @@ impl Learning {
 
     /// The connection was found dead after a silence. Until the gateway is reached again it is only a suspicion.
     pub fn died(&self) {
-        let bounds = self.lessons.bounds;
         if let Some(lesson) = self.lessons.learners().get_mut(&self.key) {
             let mut learner = lesson.learner;
-            learner.died(bounds);
+            learner.died(lesson.bounds(self.lessons.bounds));
             lesson.suspect = Some(learner);
         }
     }
@@ -467,11 +490,18 @@ mod tests {
         learning.died();
         assert_eq!(learning.timeout_s(), 30, "cautious at once");
         lessons.acquit();
-        learning.registered();
+        learning.registered(300);
         assert_eq!(learning.timeout_s(), 300, "there was no network at all");
         learning.died();
-        learning.registered();
+        learning.registered(30);
         assert_eq!(learning.timeout_s(), 30);
+        // A gateway that allows less than is asked for ends the search.
+        let other = lessons.of(&gateway, IpAddr::from([10, 9, 9, 9]));
+        other.registered(100);
+        assert_eq!(other.timeout_s(), 100);
+        assert!(!other.survived(100));
+        other.survived(100);
+        assert_eq!((other.timeout_s(), other.told()), (100, (100, true)));
     }
 
     #[test]

@@ -7,10 +7,13 @@
 //! | [`config`] | what the owner said, checked |
 //! | [`manager`] | the connections manager: one registered connection, whatever happens |
 //! | [`pace`] | when and where it dials next |
+//! | [`keepalive`] | which keep-alive timeout its network lets live |
+//! | [`names`] | addresses of gateways |
 //! | [`connection`] | one signaling connection: REQUESTPENDING comes here |
 //! | [`data_channel`] | one data channel for each request |
 //! | [`device`] | what the hardware does, as one trait |
 //! | [`gsm`] | messages and SIM cards as GSM has them |
+//! | [`status`] | what the agent says of itself: `agent status`, metrics |
 //! | [`serve`] | who answers: [`serve::forward`] a local web server, [`serve::builtin`] the embedded one |
 //! | [`owner`] | the owner's screen, on loopback alone |
 //!
@@ -25,6 +28,8 @@ pub mod device;
 pub mod gsm;
 pub mod keepalive;
 pub mod manager;
+pub mod names;
 pub mod owner;
 pub mod pace;
 pub mod serve;
+pub mod status;

@@ -10,6 +10,7 @@ use everline_agent::config::{Config, ConfigError};
 use everline_agent::manager;
 use everline_agent::owner::secret::Secret;
 use everline_agent::serve::Serve;
+use everline_agent::status::{Status, told};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -41,6 +42,15 @@ enum Command {
         #[arg(long)]
         secret: bool,
     },
+    /// Tell how the agent that runs with this configuration is: registered or not, and what that costs
+    Status {
+        /// The configuration file of the agent that runs
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// As one JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// Check a configuration file and tell everything that is wrong with it
     Check {
         /// The configuration file
@@ -53,6 +63,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let (Command::Run { config: path }
     | Command::Owner { config: path, .. }
+    | Command::Status { config: path, .. }
     | Command::Check { config: path }) = &arguments.command;
     let config = match Config::load(path) {
         Ok(config) => config,
@@ -71,6 +82,9 @@ fn main() -> ExitCode {
     }
     if let Command::Owner { secret, .. } = arguments.command {
         return owner(&config, path, secret);
+    }
+    if let Command::Status { json, .. } = arguments.command {
+        return status(&config, json);
     }
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
@@ -124,6 +138,24 @@ fn owner(config: &Config, path: &Path, secret: bool) -> ExitCode {
     }
 }
 
+/// Asks the agent that runs.
+#[expect(clippy::print_stdout, reason = "what it was asked for")]
+fn status(config: &Config, json: bool) -> ExitCode {
+    let socket = &config.told.socket;
+    let snapshot = match told::ask(socket) {
+        Ok(snapshot) => snapshot,
+        Err(error) => {
+            eprintln!("{}: no agent answers there: {error}; is it running?", socket.display());
+            return ExitCode::FAILURE;
+        }
+    };
+    match serde_json::to_string_pretty(&snapshot) {
+        Ok(text) if json => println!("{text}"),
+        _ => println!("{snapshot}"),
+    }
+    ExitCode::SUCCESS
+}
+
 fn run(config: &Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -134,15 +166,17 @@ fn run(config: &Config) -> anyhow::Result<()> {
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
-        let serve = Serve::open(&config.serve).await?;
+        let status = Status::default();
+        let serve = Serve::open(&config.serve, &status).await?;
+        let _told = told::start(&config.told, &status).await?;
         let mut signalled = async move || {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
         };
-        let (told, leave) = tokio::sync::oneshot::channel();
-        let running = manager::run(config, serve, async {
+        let (end, leave) = tokio::sync::oneshot::channel();
+        let running = manager::run(config, serve, status, async {
             let _ = leave.await;
         });
         tokio::pin!(running);
@@ -150,7 +184,7 @@ fn run(config: &Config) -> anyhow::Result<()> {
             () = signalled() => {}
             () = &mut running => return Ok(()),
         }
-        let _ = told.send(());
+        let _ = end.send(());
         // A second signal ends the agent at once, whatever is still in progress.
         tokio::select! {
             () = signalled() => {}

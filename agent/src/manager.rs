@@ -10,11 +10,14 @@ use everline_protocol::Millis;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::config::{Config, Signaling};
-use crate::connection::{Connection, End, Report};
+use crate::config::{Config, KeepAlive};
+use crate::connection::{Connection, End, Report, Surroundings};
 use crate::data_channel::DataChannels;
+use crate::keepalive::Lessons;
+use crate::names::Names;
 use crate::pace::{Dial, Pace};
 use crate::serve::Serve;
+use crate::status::{Status, add};
 
 /// Reports that wait for the manager at most.
 const REPORTS_MAX: usize = 16;
@@ -23,13 +26,28 @@ const REPORTS_MAX: usize = 16;
 const BYE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Keeps the handset registered until `shutdown`; then leaves, and lets requests in progress finish.
-pub async fn run(config: &Config, serve: Serve, shutdown: impl Future<Output = ()>) {
+pub async fn run(
+    config: &Config,
+    serve: Serve,
+    status: Status,
+    shutdown: impl Future<Output = ()>,
+) {
     let (reporting, mut reports) = mpsc::channel(REPORTS_MAX);
-    let channels = DataChannels::new(&config.data, serve);
+    let names = Names::default();
+    let channels = DataChannels::new(&config.data, serve, names.clone(), status.clone());
+    let lessons = match &config.signaling.timeout {
+        KeepAlive::Fixed(_) => None,
+        KeepAlive::Auto { bounds, file } => Some(Lessons::open(*bounds, file)),
+    };
     let pace = Pace::new(&config.signaling.gateways);
     let mut manager = Manager {
-        signaling: Arc::new(config.signaling.clone()),
-        channels: channels.clone(),
+        surroundings: Surroundings {
+            signaling: Arc::new(config.signaling.clone()),
+            names,
+            lessons,
+            status,
+            channels: channels.clone(),
+        },
         reporting,
         epoch: Instant::now(),
         number: 0,
@@ -62,8 +80,7 @@ pub async fn run(config: &Config, serve: Serve, shutdown: impl Future<Output = (
 }
 
 struct Manager {
-    signaling: Arc<Signaling>,
-    channels: DataChannels,
+    surroundings: Surroundings,
     reporting: mpsc::Sender<(u64, Report)>,
     pace: Pace,
     epoch: Instant,
@@ -98,13 +115,13 @@ impl Manager {
             return;
         };
         self.number += 1;
+        add(&self.surroundings.status.counts().dials);
         tracing::debug!(gateway = %dial.to, "dialling");
         self.coming = Some(Attempt {
             connection: Connection::start(
                 self.number,
-                Arc::clone(&self.signaling),
+                self.surroundings.clone(),
                 dial.to.clone(),
-                self.channels.clone(),
                 self.reporting.clone(),
             ),
             dial,
@@ -124,14 +141,24 @@ impl Manager {
 
     fn of_coming(&mut self, mut attempt: Attempt, report: Report) {
         match report {
-            Report::Registered { session, timeout_s } => {
+            Report::Registered { session, timeout_s, learnt } => {
                 tracing::info!(%session, timeout_s, gateway = %attempt.dial.to, "registered");
+                let status = &self.surroundings.status;
+                status.registered(attempt.dial.to.to_string(), timeout_s, learnt);
                 attempt.since = self.now();
+                self.next = self.pace.registered(&attempt.dial, attempt.since);
                 // The new session is there: only now is the one that it replaces closed (PROTOCOL 3.4).
                 drop(self.live.replace(attempt));
             }
             // RECONNECT comes behind CONNREGISTERED, which makes an attempt live.
-            Report::Reconnect { .. } => self.coming = Some(attempt),
+            Report::Reconnect { .. } | Report::Learnt { .. } => self.coming = Some(attempt),
+            Report::Ended(end) if attempt.dial.optional && self.live.is_some() => {
+                tracing::info!(gateway = %attempt.dial.to, "the handset stays where it is: {end}");
+                let live = self.live.as_ref().map(|live| live.dial.clone());
+                let now = self.now();
+                self.next = live.and_then(|live| self.pace.return_failed(&live, now));
+                self.surroundings.status.ended(end.to_string(), true);
+            }
             Report::Ended(end) => self.wait(&attempt, &end, None),
         }
     }
@@ -148,10 +175,20 @@ impl Manager {
                 }
                 self.live = Some(attempt);
             }
+            Report::Learnt { learnt, renew } => {
+                self.surroundings.status.learnt(learnt);
+                let free = self.coming.is_none() && self.next.as_ref().is_none_or(|next| next.optional);
+                if renew && free {
+                    tracing::debug!("another keep-alive timeout is asked for");
+                    self.next = Some(self.pace.renew(&attempt.dial, self.now()));
+                }
+                self.live = Some(attempt);
+            }
             Report::Registered { .. } => self.live = Some(attempt),
             // The one that is coming replaced it: as it should.
             Report::Ended(end) if self.coming.is_some() => {
                 tracing::debug!("the old connection ended: {end}");
+                self.surroundings.status.ended(end.to_string(), false);
             }
             Report::Ended(end) => {
                 let lived = self.now().since(attempt.since);
@@ -162,6 +199,14 @@ impl Manager {
 
     fn wait(&mut self, attempt: &Attempt, end: &End, lived: Option<Millis>) {
         let now = self.now();
+        if lived.is_some() {
+            add(&self.surroundings.status.counts().losses);
+        }
+        let live = self.live.is_some();
+        self.surroundings.status.ended(end.to_string(), live);
+        if let (End::Unreachable(_), Some(lessons)) = (end, &self.surroundings.lessons) {
+            lessons.acquit();
+        }
         // Without the system's randomness the clock's finest digits still spread handsets.
         let random = getrandom::u64().unwrap_or_else(|_| {
             let nanos = self.epoch.elapsed().subsec_nanos();

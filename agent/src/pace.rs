@@ -26,6 +26,12 @@ const STEADY: Millis = Millis::from_secs(30);
 /// The same for being replaced, which comes in longer intervals.
 const UNDISPUTED: Millis = Millis::from_secs(2 * REPLACED_S_MAX);
 
+/// On another gateway than the first, this long until the first is tried again; doubled each time that it is not good.
+const RETURN_FIRST: Millis = Millis::from_secs(10 * 60);
+
+/// Where that doubling ends.
+const RETURN_DOUBLINGS_MAX: u32 = 4;
+
 /// The next attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dial {
@@ -33,6 +39,8 @@ pub struct Dial {
     pub at: Millis,
     /// Signaling address.
     pub to: HostPort,
+    /// Whether a session goes on if it fails: it is for a better gateway, or a better timeout.
+    pub optional: bool,
     /// Its place among the configured gateways; `None`: a RECONNECT named it.
     gateway: Option<usize>,
 }
@@ -44,6 +52,8 @@ pub struct Pace {
     gateways: Vec<Gateway>,
     backoff: Backoff,
     replaced: u32,
+    /// Returns to a gateway of higher preference that were in vain, one after the other.
+    returns: u32,
 }
 
 #[derive(Debug)]
@@ -65,6 +75,7 @@ impl Pace {
             gateways: gateways.collect(),
             backoff: Backoff::default(),
             replaced: 0,
+            returns: 0,
         }
     }
 
@@ -80,10 +91,45 @@ impl Pace {
             Some(to) => Dial {
                 at,
                 to,
+                optional: false,
                 gateway: None,
             },
             // The address in use, which may be a balancer in front of others (PROTOCOL 3.4).
-            None => Dial { at, ..from.clone() },
+            None => Dial {
+                at,
+                optional: false,
+                ..from.clone()
+            },
+        }
+    }
+
+    /// A connection was registered; `Some`: at a gateway that others are preferred to, of which this is to be tried in
+    /// time, while the session goes on.
+    pub fn registered(&self, at: &Dial, now: Millis) -> Option<Dial> {
+        let preferred = at.gateway.filter(|gateway| *gateway > 0)?;
+        let wait = Millis(RETURN_FIRST.0 << self.returns.min(RETURN_DOUBLINGS_MAX));
+        let due = |index: &usize| self.gateways[*index].not_before.max(now + wait);
+        let index = (0..preferred).min_by_key(due)?;
+        Some(Dial {
+            at: due(&index),
+            to: self.gateways[index].address.clone(),
+            optional: true,
+            gateway: Some(index),
+        })
+    }
+
+    /// An attempt to return to a gateway failed; `live` is where the session still is.
+    pub fn return_failed(&mut self, live: &Dial, now: Millis) -> Option<Dial> {
+        self.returns = self.returns.saturating_add(1);
+        self.registered(live, now)
+    }
+
+    /// The same gateway once more, at once: with another timeout.
+    pub fn renew(&self, from: &Dial, now: Millis) -> Dial {
+        Dial {
+            at: now,
+            optional: true,
+            ..from.clone()
         }
     }
 
@@ -96,8 +142,14 @@ impl Pace {
         now: Millis,
         random: u64,
     ) -> Dial {
-        if lived.is_some_and(|lived| lived >= STEADY) {
+        let steady = lived.is_some_and(|lived| lived >= STEADY);
+        if steady {
             self.backoff.reset();
+        }
+        match from.gateway {
+            Some(0) if steady => self.returns = 0,
+            Some(0) => self.returns = self.returns.saturating_add(1),
+            _ => {}
         }
         if lived.is_some_and(|lived| lived >= UNDISPUTED) {
             self.replaced = 0;
@@ -128,9 +180,10 @@ impl Pace {
             }
             _ => {}
         }
-        // After a session the order of preference counts again; after an attempt that failed it is the next one's turn.
-        let start = match (lived, from.gateway) {
-            (None, Some(gateway)) => gateway + 1,
+        // After a session the order of preference counts again; after an attempt that failed, or a session that did not
+        // last, it is the next one's turn.
+        let start = match from.gateway {
+            Some(gateway) if !steady => gateway + 1,
             _ => 0,
         };
         self.choose(start, at)
@@ -150,6 +203,7 @@ impl Pace {
         Dial {
             at: due(&index),
             to: self.gateways[index].address.clone(),
+            optional: false,
             gateway: Some(index),
         }
     }
@@ -213,6 +267,30 @@ mod tests {
         let dial = pace.ended(&lost(), &dial, Some(STEADY), NOW, u64::MAX);
         assert!(dial.at.since(NOW) <= Millis(500));
         assert_eq!(dial.to.port, 1);
+    }
+
+    #[test]
+    fn r10_it_returns_to_the_preferred_gateway_in_time_and_does_not_flap() {
+        let mut pace = pace(2);
+        let second = pace.ended(&lost(), &pace.first(), None, NOW, 7);
+        assert_eq!(second.to.port, 2);
+        let back = pace.registered(&second, NOW).unwrap();
+        assert_eq!((back.to.port, back.at), (1, NOW + Millis::from_secs(1_200)), "it failed once");
+        assert_eq!(pace.registered(&pace.first(), NOW), None, "there it stays");
+        // In vain again and again: the waits grow, and end growing.
+        let mut waits = Vec::new();
+        for _ in 0..5 {
+            let next = pace.return_failed(&second, NOW).unwrap();
+            waits.push(next.at.since(NOW).0 / 60_000);
+        }
+        assert_eq!(waits, [40, 80, 160, 160, 160]);
+        // It takes the handset, and loses it at once: the second has it back, and is not left soon.
+        let dial = pace.ended(&lost(), &back, Some(Millis(5)), NOW, 7);
+        assert_eq!(dial.to.port, 2);
+        assert_eq!(pace.registered(&dial, NOW).unwrap().at, NOW + Millis::from_secs(9_600));
+        // Once it was good for a while, all is forgotten.
+        pace.ended(&lost(), &back, Some(STEADY), NOW, 7);
+        assert_eq!(pace.registered(&second, NOW).unwrap().at, NOW + RETURN_FIRST);
     }
 
     #[test]

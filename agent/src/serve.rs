@@ -15,6 +15,7 @@ use builtin::{Builtin, OpenError};
 use forward::{Forward, Local};
 
 use crate::config;
+use crate::status::Status;
 
 /// The one that was configured; a clone is the same one.
 #[derive(Debug, Clone)]
@@ -36,10 +37,10 @@ pub enum Ready {
 
 impl Serve {
     /// Makes ready what the configuration names.
-    pub async fn open(config: &config::Serve) -> Result<Self, OpenError> {
+    pub async fn open(config: &config::Serve, status: &Status) -> Result<Self, OpenError> {
         Ok(match config {
             config::Serve::Forward(forward) => Self::Forward(Forward::new(forward)),
-            config::Serve::Builtin(builtin) => Self::Builtin(Builtin::open(builtin).await?),
+            config::Serve::Builtin(builtin) => Self::Builtin(Builtin::open(builtin, status).await?),
         })
     }
 

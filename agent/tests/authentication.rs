@@ -11,7 +11,7 @@ const USERS: &str = "[[user]]\nname = \"alice\"\npassword = \"wonderland\"\n\
     [[user]]\nname = \"zoë\"\npassword = \"pässwörd\"\n\
     [[user]]\nname = \"hans\"\npassword_hash = \"$argon2id$v=19$m=256,t=1,p=1$c29tZXNhbHQ$HASH\"\n";
 
-const BUILTIN: &str = "[builtin]\ndatabase = \"handset.db\"\n";
+const BUILTIN: &str = "[consent]\nenabled = false\n[builtin]\ndatabase = \"handset.db\"\n";
 
 /// The Argon2id hash of a password as it would stand in a configuration.
 fn hash(password: &str) -> String {

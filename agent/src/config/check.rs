@@ -5,6 +5,7 @@
 mod consent;
 mod device;
 mod https;
+mod keepalive;
 mod owner;
 mod users;
 
@@ -39,7 +40,13 @@ impl Check<'_> {
         let connect_timeout = self.millis("connect_timeout_ms", file.connect_timeout_ms, 10_000);
         let answer_timeout = self.millis("answer_timeout_ms", file.answer_timeout_ms, 10_000);
         let shutdown_timeout = self.millis("shutdown_timeout_ms", file.shutdown_timeout_ms, 5_000);
-        let timeout_s = self.number("timeout_s", file.timeout_s, 1..=86_400, 300);
+        let timeout = self.keepalive(
+            file.timeout_s,
+            file.timeout_min_s,
+            file.timeout_max_s,
+            file.state_file,
+        );
+        let told = self.told(file.status_socket, file.metrics);
         let linger_s = self.number("linger_s", file.linger_s, 0..=300, 0);
         let port = self.number("data_port", file.data_port, 1..=65_535, 7001);
         let channels_max = self.number("data_channels_max", file.data_channels_max, 1..=1_024, 128);
@@ -100,7 +107,7 @@ impl Check<'_> {
                 msisdn: msisdn?,
                 token: token?,
                 gateways: gateways?,
-                timeout_s,
+                timeout,
                 linger_s,
                 connect_timeout,
                 answer_timeout,
@@ -112,6 +119,7 @@ impl Check<'_> {
             },
             serve: serve?,
             shutdown_timeout,
+            told: told?,
             notes: Vec::new(),
         })
     }

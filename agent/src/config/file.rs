@@ -57,7 +57,11 @@ pub(super) struct File {
     pub(super) data_port: Option<Spanned<i64>>,
     pub(super) token: Option<Spanned<String>>,
     pub(super) token_file: Option<Spanned<PathBuf>>,
-    pub(super) timeout_s: Option<Spanned<i64>>,
+    pub(super) timeout_s: Option<Spanned<toml::Value>>,
+    pub(super) timeout_min_s: Option<Spanned<i64>>,
+    pub(super) timeout_max_s: Option<Spanned<i64>>,
+    pub(super) state_file: Option<Spanned<PathBuf>>,
+    pub(super) status_socket: Option<Spanned<PathBuf>>,
     pub(super) linger_s: Option<Spanned<i64>>,
     pub(super) connect_timeout_ms: Option<Spanned<i64>>,
     pub(super) answer_timeout_ms: Option<Spanned<i64>>,
@@ -73,6 +77,7 @@ pub(super) struct File {
     pub(super) consent: Option<Spanned<FileConsent>>,
     pub(super) grant: Vec<Spanned<FileGrant>>,
     pub(super) https: Option<Spanned<FileHttps>>,
+    pub(super) metrics: Option<Spanned<FileMetrics>>,
     pub(super) owner: Option<Spanned<FileOwner>>,
 }
 
@@ -90,6 +95,12 @@ pub(super) struct FileBuiltin {
     pub(super) database: Option<Spanned<PathBuf>>,
     pub(super) import: Vec<PathBuf>,
     pub(super) content_bytes_max: Option<Spanned<i64>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct FileMetrics {
+    pub(super) listen: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -274,7 +285,7 @@ fn cut(table: &mut DeTable<'_>, span: &Range<usize>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Serve;
+    use super::super::{KeepAlive, Serve};
     use super::*;
 
     fn parse(text: &str) -> Result<Config, ConfigErrors> {
@@ -289,11 +300,11 @@ mod tests {
             .unwrap();
         assert_eq!(
             (
-                config.signaling.timeout_s,
+                config.signaling.timeout,
                 config.signaling.linger_s,
                 config.data.port
             ),
-            (300, 0, 7001)
+            (KeepAlive::Fixed(300), 0, 7001)
         );
         let Serve::Builtin(builtin) = config.serve else {
             panic!()
@@ -344,9 +355,9 @@ mod tests {
         insta::assert_snapshot!(errors.to_string(), @r#"
         /etc/everline/agent.toml:1: msisdn: not an MSISDN: expected 5 to 15 digits without `+`, not starting with 0
         /etc/everline/agent.toml:2: gateways: expected host:port, an IPv6 host in brackets
-        /etc/everline/agent.toml:3: timeout_s: invalid type: string "long", expected a whole number
+        /etc/everline/agent.toml:3: timeout_s: expected a whole number of seconds, or "auto"
         /etc/everline/agent.toml:4: linger_s: 301 is not from 0 to 300
-        /etc/everline/agent.toml:5: unknown field `colour`, expected one of `msisdn`, `gateways`, `data_port`, `token`, `token_file`, `timeout_s`, `linger_s`, `connect_timeout_ms`, `answer_timeout_ms`, `shutdown_timeout_ms`, `data_channels_max`, `forward`, `forward_idle_timeout_s`, `authentication`, `digest_md5`, `user`, `builtin`, `device`, `https`, `owner`
+        /etc/everline/agent.toml:5: unknown field `colour`, expected one of `msisdn`, `gateways`, `data_port`, `token`, `token_file`, `timeout_s`, `timeout_min_s`, `timeout_max_s`, `state_file`, `status_socket`, `linger_s`, `connect_timeout_ms`, `answer_timeout_ms`, `shutdown_timeout_ms`, `data_channels_max`, `forward`, `forward_idle_timeout_s`, `authentication`, `digest_md5`, `user`, `builtin`, `device`, `https`, `metrics`, `owner`
         /etc/everline/agent.toml:6: authentication: expected "digest basic", "digest", "basic" or "none"
         /etc/everline/agent.toml:8: user: say one of password and password_hash, and not an empty one
         /etc/everline/agent.toml:10: user.name: is missing, empty, or holds a colon

@@ -15,6 +15,7 @@
 //! | [`state`], [`services`] | the managers of state and of services |
 //! | [`tasks`], [`idempotency`] | what takes time; what is sent twice is done once |
 //! | [`consent`] | the notifier: nothing is done without its permit, and everything is written into the audit log |
+//! | [`openapi`] | what all this is, for programs |
 //! | [`store`], [`blobs`], [`import`] | SQLite, and what is brought into it at start |
 //! | [`inbox`], [`call_book`] | what comes to the handset by itself |
 //! | [`events`] | who is told what happens |
@@ -41,6 +42,7 @@ pub mod jscontact;
 pub mod json;
 pub mod media;
 pub mod mime;
+pub mod openapi;
 pub mod parts;
 pub mod personal_data;
 pub mod problem;
@@ -79,6 +81,7 @@ use https::{Https, HttpsConfig, HttpsError};
 use store::{Store, StoreError};
 use tasks::Tasks;
 
+use crate::status::Status;
 use crate::device::simulated::{Simulated, SimulatedConfig};
 use crate::owner::{OwnerConfig, OwnerError, Screen};
 
@@ -148,7 +151,7 @@ pub struct Builtin {
 
 impl Builtin {
     /// Opens the database, imports what is to be imported, and hashes what is to be hashed.
-    pub async fn open(config: &BuiltinConfig) -> Result<Self, OpenError> {
+    pub async fn open(config: &BuiltinConfig, status: &Status) -> Result<Self, OpenError> {
         let failed = |path: &Path| {
             let path = path.to_owned();
             move |source| OpenError::Store { path, source }
@@ -166,7 +169,6 @@ impl Builtin {
                 .await;
             imported.map_err(failed(&config.database))?;
         }
-        let authentication = Authentication::open(&store, config.authentication.as_ref()).await?;
         let simulated = Simulated::new(config.device.clone());
         let events = Events::default();
         let gate = Gate::start(&store, &events, &config.consent).await;
@@ -179,13 +181,21 @@ impl Builtin {
             keys: Keys::default(),
             calls: CallBook::default(),
         };
+        let authentication = config.authentication.as_ref();
+        let authentication = Authentication::open(&handset.store, authentication, &handset.gate);
+        let authentication = authentication.await?;
+        if let Some(notifier) = handset.gate.notifier() {
+            let notifier = Arc::clone(notifier);
+            status.watch_prompts(move || notifier.prompts().len());
+        }
         services::break_off(&handset.store)
             .await
             .map_err(failed(&config.database))?;
         inbox::start(&handset);
         let screen = match &config.owner {
             Some(owner) => {
-                let connection = Arc::new(|| serde_json::json!({"registered": null}));
+                let status = status.clone();
+                let connection = Arc::new(move || status.connection());
                 let api = crate::owner::api::router(&handset, &authentication, connection);
                 let api = api.unwrap_or_default();
                 Some(Screen::start(owner, api, Some(simulated.clone())).await?)

@@ -26,6 +26,7 @@ use http::header::{AUTHORIZATION, FORWARDED, HOST, RETRY_AFTER, WWW_AUTHENTICATE
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use tokio::time::Instant;
 
+use super::consent::Gate;
 use super::prefix;
 use super::problem::{Kind, Problem};
 use super::store::Store;
@@ -103,6 +104,8 @@ pub struct Door {
     opaque: String,
     /// Stands for the password of a name that no user has.
     decoy: String,
+    /// Has the owner's audit log, in which lockouts stand.
+    gate: Gate,
 }
 
 /// A caller who was let in, and the header that its answer has to carry.
@@ -119,6 +122,7 @@ impl Authentication {
     pub async fn open(
         store: &Store,
         config: Option<&AuthenticationConfig>,
+        gate: &Gate,
     ) -> Result<Self, DoorError> {
         let Some(config) = config else {
             return Ok(Self::Off);
@@ -144,6 +148,7 @@ impl Authentication {
             nonces: Mutex::new(Nonces::new(Instant::now())?),
             opaque: digest::hex(opaque),
             decoy: digest::hex(decoy),
+            gate: gate.clone(),
         })))
     }
 
@@ -321,6 +326,9 @@ impl Door {
             Some(Lock::Place) => tracing::warn!(known, "a name is locked out where too many attempts with it failed"),
             Some(Lock::Name) => tracing::warn!(known, "a name is locked out wherever it was not seen: attempts fail from many places"),
             None => {}
+        }
+        if lock.is_some() && known {
+            self.gate.locked_out(name);
         }
         self.refused("The user name or the password is wrong.")
     }

@@ -17,6 +17,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
+use super::super::consent::access;
 use super::super::store::{Store, StoreError};
 use super::digest::{Algorithm, Name};
 use super::lockout::Lockout;
@@ -494,7 +495,7 @@ fn write(connection: &Connection, user: &User) -> Result<(), StoreError> {
 
 fn remove(transaction: &Transaction<'_>, name: &str) -> Result<(), StoreError> {
     transaction.execute("DELETE FROM users WHERE name = ?1", [name])?;
-    Ok(())
+    access::forget_user(transaction, name)
 }
 
 /// How long a user has to wait, in whole seconds, for `Retry-After`.
