@@ -123,6 +123,18 @@ impl Keys {
 }
 
 impl Claim {
+    /// Whether the key came with a request that was done, this one or another: known before a long body is there.
+    pub async fn is_used(&self, store: &Store) -> Result<bool, Problem> {
+        let Some(Claimed { held, .. }) = &self.0 else {
+            return Ok(false);
+        };
+        let (user, key) = held.named.clone();
+        let known = store
+            .run(move |db| Ok(known(db.connection(), &user, &key)?))
+            .await?;
+        Ok(known.is_some())
+    }
+
     /// Looks whether the key was used. `body` is the request's, or a digest of it where it was too long to hold.
     pub async fn look(self, store: &Store, body: &[u8]) -> Result<Seen, Problem> {
         let Some(Claimed { request, held }) = self.0 else {

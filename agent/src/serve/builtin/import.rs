@@ -11,12 +11,13 @@ use std::path::Path;
 use blake2::{Blake2s256, Digest};
 use rusqlite::{Connection, OptionalExtension};
 
+use super::blobs;
 use super::contacts;
 use super::json;
 use super::resource::{Item, PHONE, Resource};
 use super::store::items;
 use super::store::{Database, StoreError, full};
-use super::vcard;
+use super::vcard::{self, Card, CardError, upgrade};
 
 /// Files that were imported.
 pub const SCHEMA: &str =
@@ -47,26 +48,18 @@ pub fn file(database: &mut Database, resource: &Resource, path: &Path) -> Result
         tracing::debug!(file = %shown, "imported before");
         return Ok(());
     }
-    let mut items = Vec::new();
     let mut broken = 0;
-    for card in vcard::cards(&bytes) {
-        let item = card.and_then(|card| {
-            contacts::from_card(&card).map_err(|error| vcard::CardError {
-                line: card.line,
-                fault: error.to_string(),
-            })
-        });
-        match item {
-            Ok(item) => items.push(item),
-            Err(error) => {
-                broken += 1;
-                if broken <= FAULTS_TOLD_MAX {
-                    tracing::warn!("{shown}:{}: card passed over: {}", error.line, error.fault);
-                }
+    let good = vcard::cards(&bytes).filter_map(|card| match card.and_then(|c| contact(&c)) {
+        Ok(good) => Some(good),
+        Err(error) => {
+            broken += 1;
+            if broken <= FAULTS_TOLD_MAX {
+                tracing::warn!("{shown}:{}: card passed over: {}", error.line, error.fault);
             }
+            None
         }
-    }
-    let told = match database.transaction(|db| bring_in(db, resource, &hash, items)) {
+    });
+    let told = match database.transaction(|db| bring_in(db, resource, &hash, good)) {
         Ok(told) => told,
         Err(StoreError::Full) => {
             tracing::error!(
@@ -89,6 +82,20 @@ pub fn file(database: &mut Database, resource: &Resource, path: &Path) -> Result
     Ok(())
 }
 
+/// What a card says in the fields of a contact, and all that it says, as vCard 4.0.
+fn contact(card: &Card) -> Result<(Item, Vec<u8>), CardError> {
+    let item = contacts::from_card(card).map_err(|error| CardError {
+        line: card.line,
+        fault: error.to_string(),
+    })?;
+    let mut kept = Vec::new();
+    match card.is_version("4.0") {
+        true => card.write(&mut kept),
+        false => upgrade::card(card).write(&mut kept),
+    }
+    Ok((item, kept))
+}
+
 /// What an import did.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Told {
@@ -101,13 +108,13 @@ fn is_imported(db: &Connection, hash: &[u8]) -> Result<bool, StoreError> {
     Ok(db.query_row(sql, [hash], |_| Ok(())).optional()?.is_some())
 }
 
-/// Adds the items of a file and remembers its hash. Items that are there already, word for word, are not doubled: a file
+/// Adds the items of a file and remembers its hash. Items that are there already, field by field, are not doubled: a file
 /// that grew brings in only what is new.
 fn bring_in(
     db: &Connection,
     resource: &Resource,
     hash: &[u8],
-    items: Vec<Item>,
+    came: impl Iterator<Item = (Item, Vec<u8>)>,
 ) -> Result<Told, StoreError> {
     let memory = resource.memory(PHONE).ok_or(StoreError::Full)?;
     let digest = |content: &str| -> [u8; 32] { Blake2s256::digest(content).into() };
@@ -120,12 +127,13 @@ fn bring_in(
         }
     }
     let mut told = Told::default();
-    for item in items {
+    for (item, kept) in came {
         if !known.insert(digest(&json::content(resource, &item))) {
             told.known += 1;
             continue;
         }
-        items::add(db, resource, memory, memory.items_max, item, None)?;
+        let blob = blobs::keep(db, vcard::FORM.media_type, &kept)?.id;
+        items::add(db, resource, memory, memory.items_max, item, Some(blob))?;
         told.added += 1;
     }
     db.execute("INSERT INTO imported (hash) VALUES (?1)", [hash])

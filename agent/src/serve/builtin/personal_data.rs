@@ -166,7 +166,7 @@ pub fn details(resource: &Resource, item: &Item) -> Vec<Detail> {
 }
 
 /// An item that a path names, as it is before anybody is asked.
-async fn named(
+pub(super) async fn named(
     handset: &Handset,
     resource: &'static Resource,
     path: &str,
@@ -182,7 +182,7 @@ async fn named(
 
 /// What the owner is told of an item that is there, beside its id. Of one that is not there the id alone: whether it is
 /// there is told to no one who may not read it.
-fn details_of(resource: &Resource, path: &str, stored: Option<&Stored>) -> Vec<Detail> {
+pub(super) fn details_of(resource: &Resource, path: &str, stored: Option<&Stored>) -> Vec<Detail> {
     let segment = path.rsplit('/').next().unwrap_or_default();
     let mut content = vec![Detail {
         name: "id",
@@ -240,7 +240,7 @@ fn not_modified(shown: Shown, state: &conditional::State) -> Response {
     represented(StatusCode::NOT_MODIFIED, shown, state, Vec::new())
 }
 
-fn no_such_item(resource: &Resource) -> Problem {
+pub(super) fn no_such_item(resource: &Resource) -> Problem {
     let detail = format!(
         "There is no {} of this id. It may have been deleted.",
         resource.item

@@ -51,16 +51,17 @@ pub(in crate::serve::builtin) async fn collect(
     let kib = u32::try_from(kib.min(BODIES_KIB_MAX)).unwrap_or_default();
     let whole = async {
         // Never closed; and without room a body is not read.
-        let room = BODIES.acquire_many(kib).await.ok().ok_or_else(late)?;
+        let mut room = BODIES.acquire_many(kib).await.ok().ok_or_else(late)?;
         let whole = Limited::new(body, bytes_max).collect().await;
         let whole = whole.map_err(|error| match error.is::<LengthLimitError>() {
             true => too_large(bytes_max),
             false => Problem::new(Kind::BadItem, "The body ended too early."),
         })?;
-        Ok(Held {
-            bytes: whole.to_bytes(),
-            _room: room,
-        })
+        let bytes = whole.to_bytes();
+        // One whose length was not announced took room for the longest: the owner may think for a minute now.
+        let unused = (kib as usize).saturating_sub(bytes.len().div_ceil(1024));
+        drop(room.split(unused));
+        Ok(Held { bytes, _room: room })
     };
     let whole = tokio::time::timeout(BODY_TIMEOUT, whole).await;
     whole.unwrap_or_else(|_| Err(late()))

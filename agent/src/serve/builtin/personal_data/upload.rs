@@ -2,22 +2,23 @@
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http::StatusCode;
 use http::request::Parts;
 
 use super::add::{again, locate};
+use super::body::unread;
 use super::memory::Memories;
 use super::query::Query;
 use super::show::told;
 use super::{Collection, Shared, act, caller, details, done};
-use crate::serve::builtin::blobs;
-use crate::serve::builtin::consent::Permit;
-use crate::serve::builtin::idempotency::{Claim, Seen};
+use crate::serve::builtin::blobs::{self, Blob};
+use crate::serve::builtin::consent::{Act, Permit};
+use crate::serve::builtin::idempotency::{Claim, Keyed, Outcome, Seen};
 use crate::serve::builtin::media::upload::Upload;
 use crate::serve::builtin::problem::Problem;
 use crate::serve::builtin::representation::Shown;
-use crate::serve::builtin::resource::{Action, Memory};
+use crate::serve::builtin::resource::{Action, Item, Memory};
 use crate::serve::builtin::store::{StoreError, items};
 
 pub(super) async fn upload(
@@ -29,14 +30,13 @@ pub(super) async fn upload(
     let shown = Shown::of_item(resource, None, &parts.headers)?;
     let query = Query::of(&parts.uri)?;
     let Some(upload) = Upload::of(resource, &parts.headers)? else {
-        return Ok(StatusCode::METHOD_NOT_ALLOWED.into_response());
+        return Err(unread(resource));
     };
     let memories = Memories::of(handset, resource).await?;
     let memory = memories.to(query.store)?;
     let claim = handset.keys.claim(&caller(&parts.extensions), &parts)?;
     let content = details(resource, &upload.announced());
     let act = act(&parts.extensions, resource, Action::Add, content);
-    let permit = handset.gate.permit(act).await?;
     let taking = Taking {
         collection: &collection,
         parts: &parts,
@@ -44,6 +44,11 @@ pub(super) async fn upload(
         memories,
         memory,
     };
+    if claim.is_used(&handset.store).await? {
+        return taking.take_again(act, upload, body, claim).await;
+    }
+    // Asked before the bytes come: a film is not sent for nothing.
+    let permit = handset.gate.permit(act).await?;
     let added = taking.take(&permit, upload, body, claim).await;
     done(permit, added)
 }
@@ -58,27 +63,58 @@ struct Taking<'a> {
 }
 
 impl Taking<'_> {
-    async fn take(
+    /// What came before needs no other permit: it is held against what was done, and told again.
+    async fn take_again(
         &self,
-        _: &Permit,
+        act: Act,
         upload: Upload,
         body: Body,
         claim: Claim,
     ) -> Result<Response, Problem> {
-        let Collection { resource, handset } = self.collection;
-        let (resource, memory) = (*resource, self.memory);
-        let full = |error| match error {
-            StoreError::Full => self.memories.full(memory),
-            error => error.into(),
-        };
-        // Until the item has the bytes, `loose` clears them away if this ends early.
+        let Collection { handset, .. } = self.collection;
         let (item, blob, loose) = upload.take(&handset.store, body).await?;
         let keyed = match claim.look(&handset.store, &blob.digest).await? {
+            Seen::Again(outcome) => return self.tell_again(outcome).await,
+            // Forgotten while the bytes came.
             Seen::First(keyed) => keyed,
-            Seen::Again(outcome) => {
-                return again(self.collection, self.parts, self.shown, outcome).await;
-            }
         };
+        let permit = handset.gate.permit(act).await?;
+        let added = self.add(&permit, item, blob, keyed).await;
+        drop(loose);
+        done(permit, added)
+    }
+
+    async fn take(
+        &self,
+        permit: &Permit,
+        upload: Upload,
+        body: Body,
+        claim: Claim,
+    ) -> Result<Response, Problem> {
+        let Collection { handset, .. } = self.collection;
+        // Until the item has the bytes, `loose` clears them away if this ends early.
+        let (item, blob, loose) = upload.take(&handset.store, body).await?;
+        let added = match claim.look(&handset.store, &blob.digest).await? {
+            Seen::First(keyed) => self.add(permit, item, blob, keyed).await,
+            Seen::Again(outcome) => self.tell_again(outcome).await,
+        };
+        drop(loose);
+        added
+    }
+
+    async fn tell_again(&self, outcome: Outcome) -> Result<Response, Problem> {
+        again(self.collection, self.parts, self.shown, outcome).await
+    }
+
+    async fn add(
+        &self,
+        _: &Permit,
+        item: Item,
+        blob: Blob,
+        keyed: Keyed,
+    ) -> Result<Response, Problem> {
+        let Collection { resource, handset } = self.collection;
+        let (resource, memory) = (*resource, self.memory);
         let items_max = self.memories.items_max(memory);
         let added = handset.store.run(move |db| {
             db.transaction(|db| {
@@ -89,8 +125,10 @@ impl Taking<'_> {
                 Ok(stored)
             })
         });
-        let stored = added.await.map_err(full)?;
-        drop(loose);
+        let stored = added.await.map_err(|error| match error {
+            StoreError::Full => self.memories.full(memory),
+            error => error.into(),
+        })?;
         let location = format!("/{}/{}", resource.path(), stored.id);
         let mut response = told(handset, resource, StatusCode::CREATED, self.shown, stored).await?;
         locate(&mut response, self.parts, &location);

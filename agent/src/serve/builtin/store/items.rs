@@ -120,22 +120,11 @@ pub fn count(db: &Connection, resource: &Resource, store: &str) -> Result<u64, S
 
 /// A part of a list, read by its index alone, however long the list is.
 pub fn list(db: &Connection, resource: &Resource, wanted: &Wanted) -> Result<Found, StoreError> {
-    let (behind, order) = match wanted.newest_first {
-        true => ("<", "DESC"),
-        false => (">", "ASC"),
-    };
     let after = wanted.after.unwrap_or(match wanted.newest_first {
         true => i64::MAX,
         false => 0,
     });
-    let in_store = match wanted.store {
-        Some(_) => "store = ?2 AND",
-        None => "?2 IS NULL AND",
-    };
-    let mut select = db.prepare_cached(&format!(
-        "SELECT id, store, content, blob FROM \"{}\" WHERE {in_store} id {behind} ?1 ORDER BY id {order}",
-        resource.name
-    ))?;
+    let mut select = db.prepare_cached(&select(resource, wanted))?;
     let mut rows = select.query(params![after, wanted.store])?;
     let mut found = Found {
         items: Vec::new(),
@@ -162,6 +151,22 @@ pub fn list(db: &Connection, resource: &Resource, wanted: &Wanted) -> Result<Fou
         last = id;
     }
     Ok(found)
+}
+
+/// Goes along an index: of the ids, or of the ids of one memory.
+fn select(resource: &Resource, wanted: &Wanted) -> String {
+    let (behind, order) = match wanted.newest_first {
+        true => ("<", "DESC"),
+        false => (">", "ASC"),
+    };
+    let in_store = match wanted.store {
+        Some(_) => "store = ?2 AND",
+        None => "?2 IS NULL AND",
+    };
+    format!(
+        "SELECT id, store, content, blob FROM \"{}\" WHERE {in_store} id {behind} ?1 ORDER BY id {order}",
+        resource.name
+    )
 }
 
 /// The item of this id.
@@ -418,6 +423,34 @@ mod tests {
         };
         let found = list(db, &CONTACTS, &narrow).unwrap();
         assert_eq!((ids(&found), found.next), (vec![1], Some(1)));
+    }
+
+    #[test]
+    fn r27_a_part_of_a_list_is_read_by_an_index_and_never_sorted() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut database = open(&dir.path().join("db"));
+        let db = database.connection();
+        for (store, newest_first) in [
+            (None, false),
+            (None, true),
+            (Some(SIM), false),
+            (Some(SIM), true),
+        ] {
+            let wanted = Wanted {
+                store,
+                newest_first,
+                ..page(None, 9)
+            };
+            let plan = format!("EXPLAIN QUERY PLAN {}", select(&SMS, &wanted));
+            let mut plan = db.prepare(&plan).unwrap();
+            let steps = plan
+                .query_map(params![1, store], |row| row.get::<_, String>(3))
+                .unwrap();
+            for step in steps.map(Result::unwrap) {
+                assert!(step.starts_with("SEARCH sms USING"), "{step}");
+                assert_eq!(step.contains("sms by store"), store.is_some(), "{step}");
+            }
+        }
     }
 
     #[test]
