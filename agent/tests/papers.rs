@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use everline_agent::config::Config;
+use everline_agent::owner;
+use everline_agent::serve::builtin::consent::{self, access, prompts};
 use everline_agent::serve::builtin::personal_data::{PAGE_BYTES_MAX, PAGE_ITEMS_MAX};
 use everline_agent::serve::builtin::problem::Kind;
 use everline_agent::serve::builtin::{events, idempotency, respond_async, tasks};
@@ -105,6 +107,47 @@ fn the_example_shows_the_true_defaults() {
         shown += 1;
     }
     assert!(shown >= 8);
+}
+
+#[test]
+fn r53_r66_the_description_of_the_owners_api_is_true() {
+    let paper = paper("../docs/owner-api.md");
+    let row = |line: &str| {
+        let mut cells = line.split('|').skip(1).map(str::trim);
+        let url = cells.next()?.strip_prefix('`')?.strip_suffix('`')?;
+        let methods = cells.next()?;
+        url.starts_with("/api/").then(|| (url.to_owned(), methods.to_owned()))
+    };
+    let listed: BTreeSet<_> = paper.lines().filter_map(row).collect();
+    let there = owner::api::URLS.iter().map(|(url, methods)| ((*url).to_owned(), (*methods).to_owned()));
+    assert_eq!(listed, there.collect());
+    let kinds = access::Kind::ALL.map(access::Kind::name);
+    let deciders = consent::By::ALL.map(consent::By::name);
+    for word in kinds.iter().chain(&deciders) {
+        assert!(paper.contains(&format!("`{word}`")), "{word}");
+    }
+    for limit in [
+        format!(
+            "{} prompts, {} of one user",
+            prompts::PROMPTS_MAX,
+            prompts::PROMPTS_PER_USER_MAX
+        ),
+        format!(
+            "{} requests wait, {} of one user and {} at one prompt",
+            prompts::WAITING_MAX,
+            prompts::WAITING_PER_USER_MAX,
+            prompts::WAITING_PER_PROMPT_MAX
+        ),
+        format!("`seconds`, 1 to {}", access::SECONDS_MAX),
+        format!("`times`, 1 to {}", access::TIMES_MAX),
+        format!("At most {} streams", owner::api::stream::STREAMS_MAX),
+    ] {
+        assert!(paper.contains(&limit), "{limit}");
+    }
+    let api = self::paper("../docs/agent-api.md");
+    for decider in deciders {
+        assert!(api.contains(&format!("`{decider}`")), "{decider}");
+    }
 }
 
 #[test]

@@ -102,8 +102,8 @@ impl Asking {
 
 /// Who has the secret.
 pub(crate) struct Owner {
-    address: String,
-    secret: String,
+    pub(crate) address: String,
+    pub(crate) secret: String,
 }
 
 impl Owner {

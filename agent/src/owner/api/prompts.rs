@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 use super::body::{gone, id, read, told, wrong};
 use super::{Owner, Shared};
 use crate::serve::builtin::consent::access::{SECONDS_MAX, TIMES_MAX};
-use crate::serve::builtin::consent::notifier::Answer;
+use crate::serve::builtin::consent::answer::Answer;
 use crate::serve::builtin::consent::prompts::Open;
 use crate::serve::builtin::consent::{Moment, words};
 use crate::serve::builtin::problem::Problem;

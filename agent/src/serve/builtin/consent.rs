@@ -6,6 +6,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`notifier`] | decides: the access list first, then the owner |
+//! | [`answer`] | what an answer of the owner does |
 //! | [`prompts`] | the prompts that are open, and who waits at each |
 //! | [`access`] | the access list |
 //! | [`audit`], [`log`] | who writes the audit log, and its table |
@@ -13,6 +14,7 @@
 //! | [`mod@moment`], [`words`] | passive: the wall clock, and acts in words |
 
 pub mod access;
+pub mod answer;
 pub mod audit;
 pub mod log;
 pub mod moment;

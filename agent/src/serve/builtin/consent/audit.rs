@@ -220,3 +220,38 @@ fn alike(lines: Vec<Line>) -> Vec<Line> {
     }
     kept
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::serve::builtin::authentication::Caller;
+    use crate::serve::builtin::resource::Action;
+
+    fn line(id: i64, resource: &'static str, permitted: bool) -> Line {
+        let act = Act {
+            caller: Caller(Some("alice".into())),
+            resource,
+            action: Action::List,
+            content: Vec::new(),
+            asked: None,
+        };
+        Line::new(id, Moment(id), &act, permitted, By::List)
+    }
+
+    #[test]
+    fn lines_that_say_the_same_and_have_ended_are_one_with_a_count() {
+        let mut lines: Vec<_> = (1..=3).map(|id| line(id, "notes", true)).collect();
+        lines.extend((4..=6).map(|id| line(id, "notes", false)));
+        lines.push(line(7, "sms", false));
+        let ended = |id| (id, Moment(9), "200".to_owned());
+        let left = join(&mut lines, vec![ended(1), ended(3), ended(99)]);
+        assert_eq!(left.len(), 1, "of an earlier batch");
+        let mut told: Vec<_> = alike(lines)
+            .iter()
+            .map(|line| (line.id, line.times))
+            .collect();
+        told.sort_unstable();
+        // The second one goes on.
+        assert_eq!(told, [(1, 2), (2, 1), (4, 3), (7, 1)]);
+    }
+}

@@ -1,23 +1,22 @@
 //! Decides about acts: the access list first (R52, R60, R61), then the owner (R53 to R59), and nobody answers for long (R62).
 //!
-//! Also the owner's side of it: answers, silences, and the list manager (R66). An answer, its entry in the list and its
-//! lines of the audit log are one transaction; the requests that wait are told from within it, so that neither a crash
-//! nor an owner who closes the page leaves half of it done.
+//! Also the owner's side of it: silences, the list manager (R66), and who reads the log. What an answer does is in
+//! [`super::answer`].
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::access::{self, Access, Entry, Subject};
+use super::answer::{Answer, Answered, settle};
 use super::audit::Audit;
 use super::log::{self, Filter, Told};
-use super::prompts::{Open, Prompt, Refusal, Table, Taken, Ticket, Verdict};
+use super::prompts::{Open, Refusal, Table, Ticket, Verdict};
 use super::{Act, By, ConsentConfig, Moment, Permit};
 use crate::serve::builtin::authentication::Caller;
-use crate::serve::builtin::events::{Event, Events};
+use crate::serve::builtin::events::Events;
 use crate::serve::builtin::problem::{Kind, Problem};
 use crate::serve::builtin::resource::Action;
 use crate::serve::builtin::store::{Store, StoreError};
@@ -33,32 +32,6 @@ pub struct Notifier {
     list: watch::Sender<()>,
     /// `None`: the notifier is off.
     prompt_timeout: Option<Duration>,
-}
-
-/// The owner's answer to a prompt (R54 to R59).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
-    /// Now and from now on.
-    Always,
-    /// One act.
-    Once,
-    /// Now, and until then.
-    ForATime(Moment),
-    /// So many acts.
-    ANumberOfTimes(i64),
-    /// None of them.
-    NotNow,
-    /// Neither now nor from now on.
-    Never,
-}
-
-/// What an answer did to the requests that waited for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Answered {
-    /// These go on.
-    pub permitted: usize,
-    /// These were denied.
-    pub denied: usize,
 }
 
 impl Notifier {
@@ -389,110 +362,16 @@ impl Drop for Wait<'_> {
     }
 }
 
-/// Does what the owner answered, and tells those who wait. If it can't be kept, the prompt comes back.
-fn settle(
-    connection: &mut rusqlite::Connection,
-    audit: &Audit,
-    taken: Taken,
-    answer: Answer,
-    events: &Events,
-    list: &watch::Sender<()>,
-) -> Result<Answered, StoreError> {
-    let now = Moment::now();
-    let Some(prompt) = taken.prompt() else {
-        return Err(StoreError::Stopped);
-    };
-    let waiting = prompt.waiting.len();
-    let permitted = match answer {
-        Answer::Always | Answer::ForATime(_) => waiting,
-        Answer::Once => 1.min(waiting),
-        Answer::ANumberOfTimes(times) => usize::try_from(times).unwrap_or(usize::MAX).min(waiting),
-        Answer::NotNow | Answer::Never => 0,
-    };
-    let entry = match answer {
-        Answer::Always => Some(Access::Unlimited),
-        Answer::ForATime(until) => Some(Access::Temporary(until)),
-        Answer::ANumberOfTimes(times) => {
-            let left = times - i64::try_from(permitted).unwrap_or(times);
-            (left > 0).then_some(Access::NumberOfTimes(left))
-        }
-        Answer::Never => Some(Access::PermanentlyDenied),
-        Answer::Once | Answer::NotNow => None,
-    };
-    let lines: Vec<_> = (0..waiting)
-        .map(|at| audit.line(&prompt.act, at < permitted, By::Owner))
-        .collect();
-    let transaction = connection.transaction()?;
-    if let Some(access) = entry {
-        access::put(&transaction, now, &subject(prompt), access)?;
-    }
-    for line in &lines {
-        Audit::write(&transaction, line)?;
-    }
-    transaction.commit()?;
-    audit.written(i64::try_from(waiting).unwrap_or_default());
-    let Some(prompt) = taken.settled() else {
-        return Err(StoreError::Stopped);
-    };
-    events.tell(event(&prompt, permitted > 0));
-    for (waiting, line) in prompt.waiting.into_iter().zip(lines) {
-        let verdict = match line.is_open() {
-            true => Ok(Permit(Some((audit.clone(), line.id)))),
-            false => Err(not_permitted(answer)),
-        };
-        // A permit that nobody is there to take ends without an outcome.
-        let _ = waiting.tell.send(verdict);
-    }
-    if entry.is_some() {
-        list.send_replace(());
-    }
-    Ok(Answered {
-        permitted,
-        denied: waiting - permitted,
-    })
-}
-
-fn subject(prompt: &Prompt) -> Subject {
-    Subject {
-        user: prompt.user.as_ref().to_owned(),
-        resource: prompt.act.resource.to_owned(),
-        action: prompt.act.action.name().to_owned(),
-    }
-}
-
-fn event(prompt: &Prompt, permitted: bool) -> Event {
-    let decision = if permitted { "allowed" } else { "denied" };
-    Event {
-        kind: "answer",
-        data: json!({
-            "resource": prompt.act.resource,
-            "action": prompt.act.action.name(),
-            "answer": decision,
-        }),
-        user: Some(Arc::clone(&prompt.user)),
-    }
-}
-
 /// Whether the line of such an act has to be on the disk before it is done, and not a moment later.
 fn changes_something(action: Action) -> bool {
     !matches!(action, Action::List | Action::Get)
 }
 
-fn not_permitted(answer: Answer) -> Problem {
-    match answer {
-        Answer::Never => denied("The owner denied it for good. Asking again changes nothing."),
-        Answer::NotNow => denied_now("The owner denied it this time."),
-        _ => denied_now(
-            "The owner permitted it to earlier requests of the same content, and not to this one.",
-        ),
-    }
-}
-
-fn denied(detail: &str) -> Problem {
+pub(super) fn denied(detail: &str) -> Problem {
     Problem::new(Kind::Denied, detail)
 }
 
-fn denied_now(detail: &str) -> Problem {
+pub(super) fn denied_now(detail: &str) -> Problem {
     Problem::new(Kind::DeniedNow, detail)
 }
 
