@@ -20,6 +20,7 @@ use super::consent;
 use super::capabilities;
 use super::events;
 use super::handset::Handset;
+use super::openapi;
 use super::personal_data;
 use super::{media, parts};
 use super::prefix;
@@ -56,6 +57,7 @@ pub fn router(
     router = router
         .merge(tasks::routes::routes(handset))
         .merge(events::stream::routes(handset))
+        .merge(openapi::routes(resources, matches!(authentication, Authentication::On(_))))
         .merge(capabilities::routes(handset))
         .merge(consent::own::routes(handset));
     // The last layer is the outermost: a problem of the authentication is rendered like any other.

@@ -493,7 +493,7 @@ fn service(resource: &'static Resource) -> Vec<Operation> {
             "It is under way; the task tells how far.",
             told(&item_name(&TASKS)),
         )
-        .fails([Kind::NotAcceptable, Kind::NotFound, Kind::StoreFull])
+        .fails([Kind::NotAcceptable, Kind::NotFound, Kind::StoreFull, Kind::NotRecording])
         .fails(HARDWARE)
         .reads_body()
         .keyed()
