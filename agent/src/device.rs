@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use tokio::sync::broadcast;
 
+pub use crate::gsm::sim::SimCard;
+
 /// What a device is doing for somebody who waits: a modem takes its time, up to minutes for a network operator's answer.
 pub type Doing<'a, T> = Pin<Box<dyn Future<Output = Result<T, DeviceError>> + Send + 'a>>;
 
@@ -348,19 +350,6 @@ pub struct Recorded {
     pub bytes: Vec<u8>,
     /// How long it plays; `None` for a photograph.
     pub length: Option<Duration>,
-}
-
-/// What a SIM card has room for (TS 31.102: EF_ADN and EF_SMS).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SimCard {
-    /// Entries of its phone book.
-    pub contacts_max: u64,
-    /// Octets of an entry's name.
-    pub name_octets_max: usize,
-    /// Digits of an entry's number.
-    pub digits_max: usize,
-    /// Messages.
-    pub sms_max: u64,
 }
 
 /// What happens on a device.

@@ -11,7 +11,8 @@
 //! | [`sms`] | a text becomes messages, and messages become a text |
 //! | [`sim`] | what a SIM card has room for (TS 31.102, TS 11.11 annex B) |
 //!
-//! Everything here takes bytes from a radio: it refuses what it can't read, and never panics.
+//! National language tables (TS 23.038, annex A) are not here: a message in one is read as if it were in the default
+//! alphabet, and none is written in one. Everything here takes bytes from a radio: it refuses what it can't read, and never panics.
 
 pub mod address;
 pub mod alphabet;

@@ -385,7 +385,7 @@ async fn r24_r25_r26_messages_come_and_wait_for_coverage() {
     });
     assert_eq!(
         fitting,
-        Some(256),
+        Some(128),
         "a network does not keep more for one handset"
     );
 }

@@ -5,7 +5,19 @@
 use super::address::Address;
 use super::alphabet;
 use super::sms::{self, TooLong};
-use crate::device::SimCard;
+
+/// What a SIM card has room for (TS 31.102: EF_ADN and EF_SMS).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SimCard {
+    /// Entries of its phone book.
+    pub contacts_max: u64,
+    /// Octets of an entry's name.
+    pub name_octets_max: usize,
+    /// Digits of an entry's number.
+    pub digits_max: usize,
+    /// Messages.
+    pub sms_max: u64,
+}
 
 /// Something that a card has no room for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -127,7 +139,13 @@ fn fitting_name(name: &str, octets_max: usize) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::simulated::SIM_CARD;
+
+    const SIM_CARD: SimCard = SimCard {
+        contacts_max: 250,
+        name_octets_max: 18,
+        digits_max: 20,
+        sms_max: 30,
+    };
 
     fn fault(name: &str, numbers: &[&str]) -> String {
         contact_fits(&SIM_CARD, name, numbers)

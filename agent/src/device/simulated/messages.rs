@@ -8,12 +8,13 @@ use tokio::time::Instant;
 use super::agenda::Due;
 use super::network::{self, MessageFate};
 use super::{State, chance};
-use crate::device::{DeviceError, Event};
+use crate::device::{DeviceError, EVENTS_MAX, Event};
 use crate::gsm::timestamp::Timestamp;
 use crate::gsm::tpdu::{StatusReport, Submit, Tpdu};
 
-/// Messages that a network keeps for a handset without coverage, at most.
-const WAITING_MAX: usize = 256;
+/// Messages that a network keeps for a handset without coverage, at most: they come all at once, and a listener may be
+/// behind by them.
+const WAITING_MAX: usize = EVENTS_MAX / 2;
 
 /// Recipients of one message at most.
 const RECIPIENTS_MAX: usize = 100;
