@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use everline_agent::config::Config;
+use everline_agent::status::metrics;
 use everline_agent::owner;
 use everline_agent::serve::builtin::consent::{self, access, prompts};
 use everline_agent::serve::builtin::personal_data::{PAGE_BYTES_MAX, PAGE_ITEMS_MAX};
@@ -39,7 +40,7 @@ fn known(text: &str) -> BTreeSet<String> {
 fn setting(line: &str) -> Option<(&str, &str)> {
     let line = line.strip_prefix("# ").unwrap_or(line);
     let (key, _) = line.split_once(" = ")?;
-    let plain = |b: u8| b.is_ascii_lowercase() || b == b'_';
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
     key.bytes().all(plain).then_some((key, line))
 }
 
@@ -52,7 +53,7 @@ fn the_example_configuration_is_good() {
 #[test]
 fn the_example_documents_every_key_and_no_other() {
     let example = paper("agent.example.toml");
-    let mut documented: [BTreeSet<String>; 8] = Default::default();
+    let mut documented: [BTreeSet<String>; 9] = Default::default();
     let mut table = 0;
     for line in example.lines() {
         match line {
@@ -63,10 +64,11 @@ fn the_example_documents_every_key_and_no_other() {
             "[consent]" => table = 5,
             "# [[grant]]" => table = 6,
             "[owner]" => table = 7,
+            "# [metrics]" => table = 8,
             _ => documented[table].extend(setting(line).map(|(key, _)| key.to_owned())),
         }
     }
-    documented[0].extend(["user", "builtin", "device", "https", "consent", "grant", "owner"].map(str::to_owned));
+    documented[0].extend(["user", "builtin", "device", "https", "consent", "grant", "owner", "metrics"].map(str::to_owned));
     let tables = [
         "zz = 1",
         "[[user]]\nzz = 1",
@@ -76,6 +78,7 @@ fn the_example_documents_every_key_and_no_other() {
         "[consent]\nzz = 1",
         "[[grant]]\nzz = 1",
         "[owner]\nzz = 1",
+        "[metrics]\nzz = 1",
     ];
     for (documented, table) in documented.iter().zip(tables) {
         assert_eq!(*documented, known(table));
@@ -95,6 +98,10 @@ fn the_example_shows_the_true_defaults() {
         let Some((key, setting)) = setting(line).filter(|_| !absent) else {
             continue;
         };
+        // The next three go with timeout_s = "auto".
+        if ["timeout_min_s", "timeout_max_s", "state_file"].contains(&key) {
+            continue;
+        }
         if ["token", "forward", "password_hash", "import", "log"].contains(&key) {
             continue;
         }
@@ -295,4 +302,32 @@ fn the_description_of_the_hardware_has_every_method_of_the_trait() {
     let rows = paper.lines().filter_map(|line| line.strip_prefix("| `"));
     let rows: Vec<_> = rows.filter_map(|line| line.split('`').next()).collect();
     assert_eq!(rows, methods);
+}
+
+#[test]
+fn the_description_of_the_metrics_lists_each_and_no_other() {
+    let paper = paper("../docs/agent-metrics.md");
+    let row = |line: &str| {
+        let mut cells = line.split('|').skip(1).map(str::trim);
+        let name = cells.next()?.strip_prefix('`')?.strip_suffix('`')?;
+        Some((name.to_owned(), cells.next()?.to_owned()))
+    };
+    let listed: BTreeSet<_> = paper.lines().filter_map(row).collect();
+    let told = metrics::ALL.iter().map(|(name, kind, _)| ((*name).to_owned(), (*kind).to_owned()));
+    assert_eq!(listed, told.collect());
+}
+
+#[test]
+fn r10_what_auto_learns_between_is_as_documented() {
+    let example = paper("agent.example.toml").replace("# timeout_s = 300", "timeout_s = \"auto\"");
+    let default = format!("{:?}", parse(&example).unwrap());
+    for key in ["timeout_min_s", "timeout_max_s", "state_file"] {
+        let line = example.lines().find(|line| line.starts_with(&format!("# {key} = "))).unwrap();
+        let said = parse(&example.replace(line, &line[2..])).unwrap();
+        assert_eq!(format!("{said:?}"), default, "{line}");
+    }
+    let told = parse(&example.replace("# timeout_max_s = 3600", "timeout_max_s = 59")).unwrap_err();
+    assert!(told.contains("timeout_max_s: is less than timeout_min_s"), "{told}");
+    let fixed = paper("agent.example.toml").replace("# timeout_min_s", "timeout_min_s");
+    assert!(parse(&fixed).unwrap_err().contains("have no effect without timeout_s = \"auto\""));
 }
