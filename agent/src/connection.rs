@@ -300,7 +300,10 @@ impl Line {
     ) -> Option<End> {
         let learnt = |learning: &Learning| {
             let (survived_s, settled) = learning.told();
-            Learnt { survived_s, settled }
+            Learnt {
+                survived_s,
+                settled,
+            }
         };
         let report = match event {
             HandsetEvent::Registered { session, timeout_s } => {
@@ -309,7 +312,11 @@ impl Line {
                     learning.registered(timeout_s);
                 }
                 let learnt = learning.map(learnt);
-                Report::Registered { session, timeout_s, learnt }
+                Report::Registered {
+                    session,
+                    timeout_s,
+                    learnt,
+                }
             }
             HandsetEvent::Reconnect { after, to } => Report::Reconnect { after, to },
             HandsetEvent::KeepAlive => {
@@ -318,12 +325,16 @@ impl Line {
                 let idle_s = u32::try_from(quiet.elapsed().as_secs()).unwrap_or(u32::MAX);
                 learning.survived(idle_s);
                 let wanted_s = learning.timeout_s();
-                let renew = self.timeouts_s.iter().all(|had| had.load(Ordering::Relaxed) != wanted_s);
+                let renew = self
+                    .timeouts_s
+                    .iter()
+                    .all(|had| had.load(Ordering::Relaxed) != wanted_s);
                 let learnt = learnt(learning);
                 Report::Learnt { learnt, renew }
             }
             HandsetEvent::RequestPending { id, data } => {
-                let address = data.unwrap_or_else(|| self.surroundings.channels.address_on(&self.gateway.host));
+                let address = data
+                    .unwrap_or_else(|| self.surroundings.channels.address_on(&self.gateway.host));
                 self.surroundings.channels.open(id, address, &self.opened);
                 return None;
             }

@@ -81,7 +81,9 @@ impl Learner {
             // It is the bound that ends it, not the network.
             None => self.proven_s,
         };
-        self.trial_s.unwrap_or(rest).clamp(bounds.min_s, bounds.max_s)
+        self.trial_s
+            .unwrap_or(rest)
+            .clamp(bounds.min_s, bounds.max_s)
     }
 
     /// The longest silence that is known to survive.
@@ -103,9 +105,9 @@ impl Learner {
         }
         self.survived += 1;
         match self.trial_s {
-            Some(trial_s) if self.survived >= SURVIVALS => {
-                self.proven_s = self.proven_s.max(trial_s);
-                if self.failed_s.is_some_and(|failed_s| failed_s <= trial_s) {
+            Some(_) if self.survived >= SURVIVALS => {
+                self.proven_s = self.proven_s.max(timeout_s);
+                if self.failed_s.is_some_and(|failed_s| failed_s <= timeout_s) {
                     // The network is another one, or has become better.
                     self.failed_s = None;
                     self.retry_after = RETRY_FIRST;
@@ -125,11 +127,18 @@ impl Learner {
     pub fn died(&mut self, bounds: Bounds) {
         let died_s = self.timeout_s(bounds);
         self.survived = 0;
-        if self.trial_s.take().is_some_and(|trial_s| trial_s > self.proven_s) {
+        if self
+            .trial_s
+            .take()
+            .is_some_and(|trial_s| trial_s > self.proven_s)
+        {
             if self.failed_s == Some(died_s) {
                 self.retry_after = (2 * self.retry_after).min(RETRY_MAX);
             }
-            self.failed_s = Some(self.failed_s.map_or(died_s, |failed_s| failed_s.min(died_s)));
+            self.failed_s = Some(
+                self.failed_s
+                    .map_or(died_s, |failed_s| failed_s.min(died_s)),
+            );
             return;
         }
         self.proven_s = (died_s / 2).max(bounds.min_s);
@@ -174,7 +183,10 @@ impl Lesson {
     /// Those of the configuration, and what the gateway allows.
     fn bounds(&self, bounds: Bounds) -> Bounds {
         let max_s = self.allowed_s.unwrap_or(bounds.max_s).min(bounds.max_s);
-        Bounds { max_s: max_s.max(bounds.min_s), ..bounds }
+        Bounds {
+            max_s: max_s.max(bounds.min_s),
+            ..bounds
+        }
     }
 }
 
@@ -214,10 +226,14 @@ impl Lessons {
             }),
             Err(_not_there) => BTreeMap::new(),
         };
-        let sane = learners.into_iter().take(NETWORKS_MAX).map(|(key, lesson): (String, Lesson)| {
-            let learner = lesson.learner.within(bounds);
-            (key, Lesson { learner, ..lesson })
-        });
+        let sane =
+            learners
+                .into_iter()
+                .take(NETWORKS_MAX)
+                .map(|(key, lesson): (String, Lesson)| {
+                    let learner = lesson.learner.within(bounds);
+                    (key, Lesson { learner, ..lesson })
+                });
         Self {
             bounds,
             shared: Arc::new(Shared {
@@ -241,7 +257,12 @@ impl Lessons {
         };
         let key = format!("{gateway} from {network}");
         let mut learners = self.learners();
-        let used = learners.values().map(|lesson| lesson.used).max().unwrap_or_default() + 1;
+        let used = learners
+            .values()
+            .map(|lesson| lesson.used)
+            .max()
+            .unwrap_or_default()
+            + 1;
         if learners.len() >= NETWORKS_MAX && !learners.contains_key(&key) {
             let oldest = learners.iter().min_by_key(|(_, lesson)| lesson.used);
             if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
@@ -256,7 +277,10 @@ impl Lessons {
         });
         lesson.used = used;
         drop(learners);
-        Learning { lessons: self.clone(), key }
+        Learning {
+            lessons: self.clone(),
+            key,
+        }
     }
 
     /// A gateway could not be reached: whatever died did so with its network.
@@ -267,7 +291,10 @@ impl Lessons {
     }
 
     fn learners(&self) -> MutexGuard<'_, BTreeMap<String, Lesson>> {
-        self.shared.learners.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared
+            .learners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Written whole under another name first: a flat battery leaves the old file or the new one.
@@ -276,8 +303,8 @@ impl Lessons {
         let path = &self.shared.path;
         let mut fresh = path.as_os_str().to_owned();
         fresh.push(".new");
-        let saved: io::Result<()> = std::fs::write(&fresh, text)
-            .and_then(|()| std::fs::rename(&fresh, path));
+        let saved: io::Result<()> =
+            std::fs::write(&fresh, text).and_then(|()| std::fs::rename(&fresh, path));
         if let Err(error) = saved {
             tracing::warn!(path = %path.display(), %error, "what was learnt of networks can't be kept");
         }
@@ -298,7 +325,10 @@ impl Learning {
         let bounds = self.lessons.bounds;
         let lesson = learners.get(&self.key);
         lesson.map_or(bounds.min_s, |lesson| {
-            lesson.suspect.unwrap_or(lesson.learner).timeout_s(lesson.bounds(bounds))
+            lesson
+                .suspect
+                .unwrap_or(lesson.learner)
+                .timeout_s(lesson.bounds(bounds))
         })
     }
 
@@ -319,7 +349,9 @@ impl Learning {
         let convicted = {
             let mut learners = self.lessons.learners();
             learners.get_mut(&self.key).and_then(|lesson| {
-                lesson.allowed_s = (timeout_s < asked_s).then_some(timeout_s).or(lesson.allowed_s);
+                lesson.allowed_s = (timeout_s < asked_s)
+                    .then_some(timeout_s)
+                    .or(lesson.allowed_s);
                 lesson.learner = lesson.suspect.take()?;
                 Some(())
             })
@@ -362,7 +394,10 @@ mod tests {
 
     use super::*;
 
-    const BOUNDS: Bounds = Bounds { min_s: 30, max_s: 3_600 };
+    const BOUNDS: Bounds = Bounds {
+        min_s: 30,
+        max_s: 3_600,
+    };
 
     /// One silence of the length that the learner asks for, in a network that forgets after `limit_s`; whether it lived.
     fn silence(learner: &mut Learner, limit_s: u32) -> bool {
@@ -463,7 +498,10 @@ mod tests {
     fn what_was_learnt_is_there_after_a_restart_and_bounded() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("agent.state");
-        let gateway = |n: usize| HostPort { host: format!("g{n}"), port: 7000 };
+        let gateway = |n: usize| HostPort {
+            host: format!("g{n}"),
+            port: 7000,
+        };
         let local = IpAddr::from([10, 1, 2, 3]);
         let lessons = Lessons::open(BOUNDS, &path);
         let learning = lessons.of(&gateway(0), local);
@@ -471,21 +509,40 @@ mod tests {
         assert!(learning.survived(300), "a longer one is to be tried");
         assert_eq!(learning.timeout_s(), 600);
         let again = Lessons::open(BOUNDS, &path);
-        assert_eq!(again.of(&gateway(0), IpAddr::from([10, 1, 2, 99])).timeout_s(), 600);
-        assert_eq!(again.of(&gateway(0), IpAddr::from([10, 1, 3, 3])).timeout_s(), 300, "another network");
+        assert_eq!(
+            again
+                .of(&gateway(0), IpAddr::from([10, 1, 2, 99]))
+                .timeout_s(),
+            600
+        );
+        assert_eq!(
+            again
+                .of(&gateway(0), IpAddr::from([10, 1, 3, 3]))
+                .timeout_s(),
+            300,
+            "another network"
+        );
         for n in 1..2 * NETWORKS_MAX {
             lessons.of(&gateway(n), local);
         }
         assert_eq!(lessons.learners().len(), NETWORKS_MAX);
         std::fs::write(&path, "junk").unwrap();
-        assert_eq!(Lessons::open(BOUNDS, &path).of(&gateway(0), local).timeout_s(), 300);
+        assert_eq!(
+            Lessons::open(BOUNDS, &path)
+                .of(&gateway(0), local)
+                .timeout_s(),
+            300
+        );
     }
 
     #[test]
     fn a_network_is_at_fault_only_if_the_gateway_is_there() {
         let dir = tempfile::tempdir().unwrap();
         let lessons = Lessons::open(BOUNDS, &dir.path().join("agent.state"));
-        let gateway = HostPort { host: "g".to_owned(), port: 7000 };
+        let gateway = HostPort {
+            host: "g".to_owned(),
+            port: 7000,
+        };
         let learning = lessons.of(&gateway, IpAddr::from([10, 1, 2, 3]));
         learning.died();
         assert_eq!(learning.timeout_s(), 30, "cautious at once");
@@ -506,6 +563,13 @@ mod tests {
 
     #[test]
     fn the_cost_is_told_in_packets() {
-        assert_eq!((packets_per_hour(300), packets_per_hour(3_600), packets_per_hour(0)), (36, 3, 10_800));
+        assert_eq!(
+            (
+                packets_per_hour(300),
+                packets_per_hour(3_600),
+                packets_per_hour(0)
+            ),
+            (36, 3, 10_800)
+        );
     }
 }

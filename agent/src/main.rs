@@ -111,15 +111,24 @@ fn owner(config: &Config, path: &Path, secret: bool) -> ExitCode {
         everline_agent::config::Serve::Forward(_) => None,
     };
     let Some(screen) = screen else {
-        eprintln!("{}: has no [owner] table, so there is no owner's screen", path.display());
+        eprintln!(
+            "{}: has no [owner] table, so there is no owner's screen",
+            path.display()
+        );
         return ExitCode::from(EXIT_CONFIG);
     };
     let address = match screen.listen.port() {
-        0 => format!("http://{}:PORT/ (its log tells the port)", screen.listen.ip()),
+        0 => format!(
+            "http://{}:PORT/ (its log tells the port)",
+            screen.listen.ip()
+        ),
         _ => format!("http://{}/", screen.listen),
     };
     if !secret {
-        println!("screen  {address}\nsecret  {}", screen.secret_file.display());
+        println!(
+            "screen  {address}\nsecret  {}",
+            screen.secret_file.display()
+        );
         return ExitCode::SUCCESS;
     }
     match Secret::read(&screen.secret_file) {
@@ -145,7 +154,10 @@ fn status(config: &Config, json: bool) -> ExitCode {
     let snapshot = match told::ask(socket) {
         Ok(snapshot) => snapshot,
         Err(error) => {
-            eprintln!("{}: no agent answers there: {error}; is it running?", socket.display());
+            eprintln!(
+                "{}: no agent answers there: {error}; is it running?",
+                socket.display()
+            );
             return ExitCode::FAILURE;
         }
     };

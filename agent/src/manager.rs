@@ -141,7 +141,11 @@ impl Manager {
 
     fn of_coming(&mut self, mut attempt: Attempt, report: Report) {
         match report {
-            Report::Registered { session, timeout_s, learnt } => {
+            Report::Registered {
+                session,
+                timeout_s,
+                learnt,
+            } => {
                 tracing::info!(%session, timeout_s, gateway = %attempt.dial.to, "registered");
                 let status = &self.surroundings.status;
                 status.registered(attempt.dial.to.to_string(), timeout_s, learnt);
@@ -177,7 +181,8 @@ impl Manager {
             }
             Report::Learnt { learnt, renew } => {
                 self.surroundings.status.learnt(learnt);
-                let free = self.coming.is_none() && self.next.as_ref().is_none_or(|next| next.optional);
+                let free =
+                    self.coming.is_none() && self.next.as_ref().is_none_or(|next| next.optional);
                 if renew && free {
                     tracing::debug!("another keep-alive timeout is asked for");
                     self.next = Some(self.pace.renew(&attempt.dial, self.now()));

@@ -47,7 +47,10 @@ impl Names {
             self.names().remove(&to.host);
         }
         let found = lookup_host((to.host.as_str(), to.port)).await?;
-        let addresses: Vec<_> = found.map(|address| address.ip()).take(ADDRESSES_MAX).collect();
+        let addresses: Vec<_> = found
+            .map(|address| address.ip())
+            .take(ADDRESSES_MAX)
+            .collect();
         match failed {
             Some((same, error)) if same == addresses => return Err(error),
             _ => {}
@@ -98,7 +101,10 @@ mod tests {
     use super::*;
 
     fn named(host: &str, port: u16) -> HostPort {
-        HostPort { host: host.to_owned(), port }
+        HostPort {
+            host: host.to_owned(),
+            port,
+        }
     }
 
     #[tokio::test]

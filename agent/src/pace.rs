@@ -275,7 +275,11 @@ mod tests {
         let second = pace.ended(&lost(), &pace.first(), None, NOW, 7);
         assert_eq!(second.to.port, 2);
         let back = pace.registered(&second, NOW).unwrap();
-        assert_eq!((back.to.port, back.at), (1, NOW + Millis::from_secs(1_200)), "it failed once");
+        assert_eq!(
+            (back.to.port, back.at),
+            (1, NOW + Millis::from_secs(1_200)),
+            "it failed once"
+        );
         assert_eq!(pace.registered(&pace.first(), NOW), None, "there it stays");
         // In vain again and again: the waits grow, and end growing.
         let mut waits = Vec::new();
@@ -287,10 +291,16 @@ mod tests {
         // It takes the handset, and loses it at once: the second has it back, and is not left soon.
         let dial = pace.ended(&lost(), &back, Some(Millis(5)), NOW, 7);
         assert_eq!(dial.to.port, 2);
-        assert_eq!(pace.registered(&dial, NOW).unwrap().at, NOW + Millis::from_secs(9_600));
+        assert_eq!(
+            pace.registered(&dial, NOW).unwrap().at,
+            NOW + Millis::from_secs(9_600)
+        );
         // Once it was good for a while, all is forgotten.
         pace.ended(&lost(), &back, Some(STEADY), NOW, 7);
-        assert_eq!(pace.registered(&second, NOW).unwrap().at, NOW + RETURN_FIRST);
+        assert_eq!(
+            pace.registered(&second, NOW).unwrap().at,
+            NOW + RETURN_FIRST
+        );
     }
 
     #[test]

@@ -180,7 +180,13 @@ impl Status {
         let counts = self.counts();
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let since = link.registered.as_ref().map(|(_, since)| *since);
-        let moment = |at: SystemTime| OffsetDateTime::from(at).replace_nanosecond(0).ok()?.format(&Rfc3339).ok();
+        let moment = |at: SystemTime| {
+            OffsetDateTime::from(at)
+                .replace_nanosecond(0)
+                .ok()?
+                .format(&Rfc3339)
+                .ok()
+        };
         let prompts = self.0.prompts.get();
         let timeout_s = since.map(|_| link.timeout_s);
         Snapshot {
@@ -223,12 +229,28 @@ impl fmt::Display for Snapshot {
         } else {
             writeln!(f, "registered  no")?;
         }
-        if let (Some(timeout_s), Some(packets)) = (self.timeout_s, self.keepalive_packets_per_hour) {
-            writeln!(f, "keep-alive  every {timeout_s} s, {packets} packets an hour, {} answered", self.keepalives)?;
+        if let (Some(timeout_s), Some(packets)) = (self.timeout_s, self.keepalive_packets_per_hour)
+        {
+            writeln!(
+                f,
+                "keep-alive  every {timeout_s} s, {packets} packets an hour, {} answered",
+                self.keepalives
+            )?;
         }
-        if let Some(Learnt { survived_s, settled }) = self.learnt {
-            let search = if settled { "which is the longest that does" } else { "longer ones are being tried" };
-            writeln!(f, "network     lets {survived_s} s of silence live, {search}")?;
+        if let Some(Learnt {
+            survived_s,
+            settled,
+        }) = self.learnt
+        {
+            let search = if settled {
+                "which is the longest that does"
+            } else {
+                "longer ones are being tried"
+            };
+            writeln!(
+                f,
+                "network     lets {survived_s} s of silence live, {search}"
+            )?;
         }
         writeln!(f, "reconnects  {}", self.reconnects)?;
         if let Some(fault) = &self.last_fault {
@@ -242,7 +264,11 @@ impl fmt::Display for Snapshot {
         if let Some(prompts) = self.prompts {
             writeln!(f, "prompts     {prompts} waiting for the owner")?;
         }
-        write!(f, "agent       {}, up for {} s", self.version, self.uptime_s)
+        write!(
+            f,
+            "agent       {}, up for {} s",
+            self.version, self.uptime_s
+        )
     }
 }
 
@@ -253,19 +279,36 @@ mod tests {
     #[test]
     fn r10_the_status_follows_the_connection() {
         let status = Status::default();
-        assert!(status.snapshot().to_string().starts_with("registered  no\nreconnects  0\n"));
-        let learnt = Learnt { survived_s: 600, settled: false };
+        assert!(
+            status
+                .snapshot()
+                .to_string()
+                .starts_with("registered  no\nreconnects  0\n")
+        );
+        let learnt = Learnt {
+            survived_s: 600,
+            settled: false,
+        };
         status.registered("g:7000".to_owned(), 300, Some(learnt));
         status.watch_prompts(|| 2);
         let told = status.snapshot().to_string();
-        assert!(told.starts_with("registered  with g:7000 since 2"), "{told}");
+        assert!(
+            told.starts_with("registered  with g:7000 since 2"),
+            "{told}"
+        );
         assert!(told.contains("every 300 s, 36 packets an hour"), "{told}");
-        assert!(told.contains("lets 600 s of silence live, longer ones are being tried"), "{told}");
+        assert!(
+            told.contains("lets 600 s of silence live, longer ones are being tried"),
+            "{told}"
+        );
         assert!(told.contains("2 waiting for the owner"), "{told}");
         status.ended("lost".to_owned(), true);
         assert!(status.snapshot().registered, "another one took over");
         status.ended("lost".to_owned(), false);
         let gone = status.snapshot();
-        assert_eq!((gone.registered, gone.timeout_s, gone.last_fault.as_deref()), (false, None, Some("lost")));
+        assert_eq!(
+            (gone.registered, gone.timeout_s, gone.last_fault.as_deref()),
+            (false, None, Some("lost"))
+        );
     }
 }

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use everline_agent::config::Config;
-use everline_agent::status::metrics;
 use everline_agent::owner;
 use everline_agent::serve::builtin::consent::{self, access, prompts};
 use everline_agent::serve::builtin::personal_data::{PAGE_BYTES_MAX, PAGE_ITEMS_MAX};
 use everline_agent::serve::builtin::problem::Kind;
-use everline_agent::serve::builtin::{events, idempotency, respond_async, tasks};
 use everline_agent::serve::builtin::resource::{self, Action, BODY_BYTES_MAX, PHONE, Shape};
+use everline_agent::serve::builtin::{events, idempotency, respond_async, tasks};
+use everline_agent::status::metrics;
 
 fn paper(path: &str) -> String {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path);
@@ -68,7 +68,12 @@ fn the_example_documents_every_key_and_no_other() {
             _ => documented[table].extend(setting(line).map(|(key, _)| key.to_owned())),
         }
     }
-    documented[0].extend(["user", "builtin", "device", "https", "consent", "grant", "owner", "metrics"].map(str::to_owned));
+    documented[0].extend(
+        [
+            "user", "builtin", "device", "https", "consent", "grant", "owner", "metrics",
+        ]
+        .map(str::to_owned),
+    );
     let tables = [
         "zz = 1",
         "[[user]]\nzz = 1",
@@ -123,10 +128,13 @@ fn r53_r66_the_description_of_the_owners_api_is_true() {
         let mut cells = line.split('|').skip(1).map(str::trim);
         let url = cells.next()?.strip_prefix('`')?.strip_suffix('`')?;
         let methods = cells.next()?;
-        url.starts_with("/api/").then(|| (url.to_owned(), methods.to_owned()))
+        url.starts_with("/api/")
+            .then(|| (url.to_owned(), methods.to_owned()))
     };
     let listed: BTreeSet<_> = paper.lines().filter_map(row).collect();
-    let there = owner::api::URLS.iter().map(|(url, methods)| ((*url).to_owned(), (*methods).to_owned()));
+    let there = owner::api::URLS
+        .iter()
+        .map(|(url, methods)| ((*url).to_owned(), (*methods).to_owned()));
     assert_eq!(listed, there.collect());
     let kinds = access::Kind::ALL.map(access::Kind::name);
     let deciders = consent::By::ALL.map(consent::By::name);
@@ -190,11 +198,19 @@ fn r12_r14_the_description_of_the_api_has_every_resource_with_its_fields_and_lim
             assert_eq!(api.contains(&url), resource.has(action), "{url}");
         }
         let begins = format!("\n### `/{path}`\n");
-        let (_, section) = api.split_once(&begins).unwrap_or_else(|| panic!("no{begins}"));
+        let (_, section) = api
+            .split_once(&begins)
+            .unwrap_or_else(|| panic!("no{begins}"));
         let section = section.split("\n#").next().unwrap();
-        assert!(section.contains(&format!("`<{}>`", resource.item)), "{section}");
+        assert!(
+            section.contains(&format!("`<{}>`", resource.item)),
+            "{section}"
+        );
         for form in resource.forms {
-            assert!(section.contains(&format!("`{}`", form.media_type)), "{section}");
+            assert!(
+                section.contains(&format!("`{}`", form.media_type)),
+                "{section}"
+            );
         }
         let rows = section.lines().filter(|line| line.starts_with("| `"));
         assert_eq!(rows.count(), resource.fields.len(), "{section}");
@@ -252,17 +268,29 @@ fn r15_r40_r46_the_description_of_the_api_has_state_services_tasks_and_events() 
     let api = paper("../docs/agent-api.md");
     for resource in resource::ALL.iter().filter(|r| !r.is_collection()) {
         let path = format!("`/{}`", resource.path());
-        let row = api.lines().find(|line| line.starts_with(&format!("| {path} |")));
+        let row = api
+            .lines()
+            .find(|line| line.starts_with(&format!("| {path} |")));
         let Some(row) = row else {
             // Events have a section of their own.
-            assert!(api.contains(&format!("`GET /{}`", resource.path())), "{path}");
+            assert!(
+                api.contains(&format!("`GET /{}`", resource.path())),
+                "{path}"
+            );
             continue;
         };
         for field in resource.fields {
             // What several services share is said once.
-            assert!(row.contains(&format!("`{}`", field.name)), "{}: {row}", field.name);
+            assert!(
+                row.contains(&format!("`{}`", field.name)),
+                "{}: {row}",
+                field.name
+            );
             if let Shape::Choice(words) = field.shape {
-                assert!(words.iter().all(|word| row.contains(&format!("`{word}`"))), "{row}");
+                assert!(
+                    words.iter().all(|word| row.contains(&format!("`{word}`"))),
+                    "{row}"
+                );
             }
             if let Shape::Number(least, most) = field.shape {
                 let dbm = field.name == "dbm";
@@ -273,16 +301,27 @@ fn r15_r40_r46_the_description_of_the_api_has_state_services_tasks_and_events() 
     let Shape::Choice(states) = tasks::TASKS.field("state").unwrap().1.shape else {
         panic!("a task's state is one of some words");
     };
-    assert!(states.iter().all(|state| api.contains(&format!("`{state}`"))));
+    assert!(
+        states
+            .iter()
+            .all(|state| api.contains(&format!("`{state}`")))
+    );
     for said in [
         format!("`?wait_s=20` (1 to {})", tasks::routes::WAIT_MAX.as_secs()),
         format!("The last {} tasks", tasks::TASKS_PER_USER_MAX),
         format!("{} of all users", tasks::RUNNING_MAX),
-        format!("{} of them, {} MiB together", respond_async::RESPONSES_MAX, respond_async::RESPONSES_BYTES_MAX >> 20),
+        format!(
+            "{} of them, {} MiB together",
+            respond_async::RESPONSES_MAX,
+            respond_async::RESPONSES_BYTES_MAX >> 20
+        ),
         format!("for {} minutes", respond_async::KEPT.as_secs() / 60),
         format!("one of the last {}", events::BEHIND_MAX),
         format!("{} callers may listen", events::stream::LISTENERS_MAX),
-        format!("ends after {} minutes", events::stream::LISTEN_MAX.as_secs() / 60),
+        format!(
+            "ends after {} minutes",
+            events::stream::LISTEN_MAX.as_secs() / 60
+        ),
         format!("1 to {} visible ASCII", idempotency::KEY_BYTES_MAX),
         format!("for {} hours", idempotency::KEPT.as_secs() / 3600),
     ] {
@@ -313,7 +352,9 @@ fn the_description_of_the_metrics_lists_each_and_no_other() {
         Some((name.to_owned(), cells.next()?.to_owned()))
     };
     let listed: BTreeSet<_> = paper.lines().filter_map(row).collect();
-    let told = metrics::ALL.iter().map(|(name, kind, _)| ((*name).to_owned(), (*kind).to_owned()));
+    let told = metrics::ALL
+        .iter()
+        .map(|(name, kind, _)| ((*name).to_owned(), (*kind).to_owned()));
     assert_eq!(listed, told.collect());
 }
 
@@ -322,12 +363,22 @@ fn r10_what_auto_learns_between_is_as_documented() {
     let example = paper("agent.example.toml").replace("# timeout_s = 300", "timeout_s = \"auto\"");
     let default = format!("{:?}", parse(&example).unwrap());
     for key in ["timeout_min_s", "timeout_max_s", "state_file"] {
-        let line = example.lines().find(|line| line.starts_with(&format!("# {key} = "))).unwrap();
+        let line = example
+            .lines()
+            .find(|line| line.starts_with(&format!("# {key} = ")))
+            .unwrap();
         let said = parse(&example.replace(line, &line[2..])).unwrap();
         assert_eq!(format!("{said:?}"), default, "{line}");
     }
     let told = parse(&example.replace("# timeout_max_s = 3600", "timeout_max_s = 59")).unwrap_err();
-    assert!(told.contains("timeout_max_s: is less than timeout_min_s"), "{told}");
+    assert!(
+        told.contains("timeout_max_s: is less than timeout_min_s"),
+        "{told}"
+    );
     let fixed = paper("agent.example.toml").replace("# timeout_min_s", "timeout_min_s");
-    assert!(parse(&fixed).unwrap_err().contains("have no effect without timeout_s = \"auto\""));
+    assert!(
+        parse(&fixed)
+            .unwrap_err()
+            .contains("have no effect without timeout_s = \"auto\"")
+    );
 }

@@ -70,6 +70,7 @@ impl Check<'_> {
             file.consent,
             file.grant,
             authenticated,
+            owner.is_some(),
             file.forward.is_some(),
         );
         let serve = match (file.forward, file.builtin) {

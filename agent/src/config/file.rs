@@ -296,7 +296,7 @@ mod tests {
 
     #[test]
     fn defaults_and_relative_paths() {
-        let config = parse(&format!("{GOOD}authentication = \"none\"\n[builtin]\ndatabase = \"a.db\"\nimport = [\"/b.vcf\", \"c.vcf\"]"))
+        let config = parse(&format!("{GOOD}authentication = \"none\"\n[consent]\nenabled = false\n[builtin]\ndatabase = \"a.db\"\nimport = [\"/b.vcf\", \"c.vcf\"]"))
             .unwrap();
         assert_eq!(
             (
@@ -357,7 +357,7 @@ mod tests {
         /etc/everline/agent.toml:2: gateways: expected host:port, an IPv6 host in brackets
         /etc/everline/agent.toml:3: timeout_s: expected a whole number of seconds, or "auto"
         /etc/everline/agent.toml:4: linger_s: 301 is not from 0 to 300
-        /etc/everline/agent.toml:5: unknown field `colour`, expected one of `msisdn`, `gateways`, `data_port`, `token`, `token_file`, `timeout_s`, `timeout_min_s`, `timeout_max_s`, `state_file`, `status_socket`, `linger_s`, `connect_timeout_ms`, `answer_timeout_ms`, `shutdown_timeout_ms`, `data_channels_max`, `forward`, `forward_idle_timeout_s`, `authentication`, `digest_md5`, `user`, `builtin`, `device`, `https`, `metrics`, `owner`
+        /etc/everline/agent.toml:5: unknown field `colour`, expected one of `msisdn`, `gateways`, `data_port`, `token`, `token_file`, `timeout_s`, `timeout_min_s`, `timeout_max_s`, `state_file`, `status_socket`, `linger_s`, `connect_timeout_ms`, `answer_timeout_ms`, `shutdown_timeout_ms`, `data_channels_max`, `forward`, `forward_idle_timeout_s`, `authentication`, `digest_md5`, `user`, `builtin`, `device`, `consent`, `grant`, `https`, `metrics`, `owner`
         /etc/everline/agent.toml:6: authentication: expected "digest basic", "digest", "basic" or "none"
         /etc/everline/agent.toml:8: user: say one of password and password_hash, and not an empty one
         /etc/everline/agent.toml:10: user.name: is missing, empty, or holds a colon

@@ -97,7 +97,10 @@ pub fn text(snapshot: &Snapshot) -> String {
     let values: [u64; ALL.len()] = [
         snapshot.registered.into(),
         snapshot.timeout_s.unwrap_or_default().into(),
-        snapshot.keepalive_packets_per_hour.unwrap_or_default().into(),
+        snapshot
+            .keepalive_packets_per_hour
+            .unwrap_or_default()
+            .into(),
         snapshot.learnt.map_or(0, |learnt| learnt.survived_s).into(),
         snapshot.keepalives,
         snapshot.reconnects,
@@ -110,7 +113,10 @@ pub fn text(snapshot: &Snapshot) -> String {
     let mut text = String::new();
     for ((name, kind, help), value) in ALL.iter().zip(values) {
         // Writing to a String does not fail.
-        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
+        let _ = writeln!(
+            text,
+            "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}"
+        );
     }
     text
 }

@@ -79,7 +79,8 @@ pub async fn start(config: &ToldConfig, status: &Status) -> Result<Told, ToldErr
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         tracing::info!(%address, "metrics");
-        told.tasks.spawn(answer_prometheus(listener, status.clone()));
+        told.tasks
+            .spawn(answer_prometheus(listener, status.clone()));
     }
     Ok(told)
 }
@@ -104,7 +105,10 @@ impl Drop for Told {
 /// A socket that an agent left behind when it was killed is in the way; one that answers is another agent's.
 async fn bind(path: &Path) -> io::Result<UnixListener> {
     if UnixStream::connect(path).await.is_ok() {
-        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another agent tells its status there"));
+        return Err(io::Error::new(
+            io::ErrorKind::AddrInUse,
+            "another agent tells its status there",
+        ));
     }
     match std::fs::symlink_metadata(path) {
         Ok(found) if std::os::unix::fs::FileTypeExt::is_socket(&found.file_type()) => {
@@ -158,7 +162,10 @@ async fn answer(mut stream: TcpStream, status: &Status) -> io::Result<()> {
     let first = head.next_line().await?.unwrap_or_default();
     while head.next_line().await?.is_some_and(|line| !line.is_empty()) {}
     let mut words = first.split(' ');
-    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let (method, target) = (
+        words.next().unwrap_or_default(),
+        words.next().unwrap_or_default(),
+    );
     let path = target.split('?').next().unwrap_or_default();
     let (line, body) = match (method, path) {
         ("GET" | "HEAD", "/metrics") => ("200 OK", metrics::text(&status.snapshot())),

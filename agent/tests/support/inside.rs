@@ -7,6 +7,7 @@ use std::sync::Arc;
 use everline_agent::config::{self, Config};
 use everline_agent::device::simulated::Simulated;
 use everline_agent::serve::builtin::Builtin;
+use everline_agent::status::Status;
 use tempfile::TempDir;
 use tokio::io::BufReader;
 use tokio::net::{TcpListener, TcpStream};
@@ -42,7 +43,7 @@ impl Inside {
         let config::Serve::Builtin(builtin) = parsed.unwrap().serve else {
             panic!("the configuration has the embedded web server");
         };
-        let builtin = Builtin::open(&builtin).await.unwrap();
+        let builtin = Builtin::open(&builtin, &Status::default()).await.unwrap();
         let device = builtin.simulated.clone().unwrap();
         Self {
             directory,
@@ -121,7 +122,10 @@ impl Inside {
         let begun = self.post(&format!("/services/{service}"), body).await;
         assert_eq!(begun.status, 202, "{begun:?}");
         let task = begun.header("location").to_owned();
-        assert_eq!(task, format!("/tasks/{}", begun.json()["id"].as_str().unwrap()));
+        assert_eq!(
+            task,
+            format!("/tasks/{}", begun.json()["id"].as_str().unwrap())
+        );
         self.ended(&task).await
     }
 

@@ -14,11 +14,13 @@ const GRANTS_MAX: usize = 1_000;
 
 impl Check<'_> {
     /// The notifier. `authenticated` says whether callers have to say who they are; `None`: that is wrong in itself.
+    /// `owner`: whether there is a screen on which the owner can answer.
     pub(super) fn consent(
         &mut self,
         consent: Option<Spanned<FileConsent>>,
         grants: Vec<Spanned<FileGrant>>,
         authenticated: Option<bool>,
+        owner: bool,
         forward: bool,
     ) -> ConsentConfig {
         let span = consent.as_ref().map(Spanned::span);
@@ -44,6 +46,13 @@ impl Check<'_> {
                 said.or(span),
                 "consent.enabled: the owner can only be asked about callers who say who they are; \
                  say enabled = false under [consent], or choose another authentication than \"none\"",
+            );
+        }
+        if enabled && !owner {
+            self.note(
+                said.or(span),
+                "consent: without [owner] there is no screen to answer on; what no [[grant]] permits is denied \
+                 when its prompt's time is over",
             );
         }
         let default = ConsentConfig::default();
@@ -233,15 +242,15 @@ mod tests {
         for (wrong, told) in [
             (
                 "resource = \"contact\"",
-                "agent.toml:10: grant.resource: expected \"*\" or one of contacts",
+                "agent.toml:11: grant.resource: expected \"*\" or one of contacts",
             ),
             (
                 "actions = [\"read\"]",
-                "agent.toml:10: grant.actions: expected \"*\" or some of list",
+                "agent.toml:11: grant.actions: expected \"*\" or some of list",
             ),
             (
                 "access = \"temporary\"",
-                "agent.toml:10: grant.access: expected",
+                "agent.toml:11: grant.access: expected",
             ),
         ] {
             let error =

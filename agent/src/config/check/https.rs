@@ -38,10 +38,9 @@ impl Check<'_> {
         let address = self.address("https.listen", &listen);
         let files = match (certificate, key) {
             (None, None) => None,
-            (Some(certificate), Some(key)) => Some((
-                self.path(certificate.get_ref()),
-                self.path(key.get_ref()),
-            )),
+            (Some(certificate), Some(key)) => {
+                Some((self.path(certificate.get_ref()), self.path(key.get_ref())))
+            }
             (Some(one), None) | (None, Some(one)) => {
                 self.error(
                     Some(one.span()),

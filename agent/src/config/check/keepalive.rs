@@ -30,16 +30,15 @@ impl Check<'_> {
                 let upper = max.as_ref().map(Spanned::span);
                 let max_s = self.number("timeout_max_s", max, 1..=LONGEST_S, 3_600);
                 if min_s > max_s {
-                    self.error(
-                        upper.or(span),
-                        "timeout_max_s: is less than timeout_min_s",
-                    );
+                    self.error(upper.or(span), "timeout_max_s: is less than timeout_min_s");
                 }
                 let bounds = Bounds {
                     min_s,
                     max_s: max_s.max(min_s),
                 };
-                let file = file.as_ref().map_or(Path::new("agent.state"), |file| file.get_ref());
+                let file = file
+                    .as_ref()
+                    .map_or(Path::new("agent.state"), |file| file.get_ref());
                 let file = self.path(file);
                 return KeepAlive::Auto { bounds, file };
             }
@@ -58,7 +57,9 @@ impl Check<'_> {
                 "timeout_min_s, timeout_max_s, state_file: have no effect without timeout_s = \"auto\"",
             );
         }
-        let fixed = fixed.zip(span).map(|(seconds, span)| Spanned::new(span, seconds));
+        let fixed = fixed
+            .zip(span)
+            .map(|(seconds, span)| Spanned::new(span, seconds));
         KeepAlive::Fixed(self.number("timeout_s", fixed, 1..=LONGEST_S, 300))
     }
 
@@ -68,10 +69,15 @@ impl Check<'_> {
         socket: Option<Spanned<PathBuf>>,
         metrics: Option<Spanned<FileMetrics>>,
     ) -> Option<ToldConfig> {
-        let socket = socket.as_ref().map_or(Path::new("agent.sock"), |socket| socket.get_ref());
+        let socket = socket
+            .as_ref()
+            .map_or(Path::new("agent.sock"), |socket| socket.get_ref());
         let socket = self.path(socket);
         let Some(metrics) = metrics else {
-            return Some(ToldConfig { socket, metrics: None });
+            return Some(ToldConfig {
+                socket,
+                metrics: None,
+            });
         };
         let span = metrics.span();
         let Some(listen) = metrics.into_inner().listen else {

@@ -134,7 +134,9 @@ impl Authentication {
         };
         let users = Users::open(store, config.users.clone(), kept).await?;
         if users.is_empty() {
-            tracing::warn!("there is no user, so nobody can call: add a [[user]], or one on the owner's screen");
+            tracing::warn!(
+                "there is no user, so nobody can call: add a [[user]], or one on the owner's screen"
+            );
         }
         let mut random = [0; 40];
         getrandom::fill(&mut random)?;
@@ -163,7 +165,10 @@ impl Authentication {
     /// Who sent this request, or what it is answered.
     pub async fn caller(&self, asked: Asked<'_>) -> Result<Admitted, Problem> {
         match self {
-            Self::Off => Ok(Admitted { caller: Caller(None), info: None }),
+            Self::Off => Ok(Admitted {
+                caller: Caller(None),
+                info: None,
+            }),
             Self::On(door) => door.caller(&asked).await,
         }
     }
@@ -183,10 +188,15 @@ impl<'a> Asked<'a> {
     pub fn of<B>(request: &'a Request<B>) -> Self {
         let headers = request.headers();
         let peer = request.extensions().get::<Peer>();
-        let address = peer.map(|peer| peer.0.ip()).or_else(|| forwarded_for(headers));
+        let address = peer
+            .map(|peer| peer.0.ip())
+            .or_else(|| forwarded_for(headers));
         Self {
             method: request.method().as_str(),
-            target: request.uri().path_and_query().map_or("/", |target| target.as_str()),
+            target: request
+                .uri()
+                .path_and_query()
+                .map_or("/", |target| target.as_str()),
             headers,
             place: address.map(Place::from).unwrap_or_default(),
         }
@@ -195,7 +205,9 @@ impl<'a> Asked<'a> {
     /// Whether the caller asked for this URL. What it saw has the prefix that the gateway took away, if it did, and may
     /// be in absolute form (RFC 7616 section 3.4.6).
     fn is_for(&self, uri: &str) -> bool {
-        let absolute = uri.strip_prefix("http://").or_else(|| uri.strip_prefix("https://"));
+        let absolute = uri
+            .strip_prefix("http://")
+            .or_else(|| uri.strip_prefix("https://"));
         let path = match absolute {
             None => uri,
             Some(rest) => {
@@ -218,11 +230,19 @@ impl<'a> Asked<'a> {
 
 /// The caller's address as the gateway saw it: the last element of `Forwarded` is the gateway's own.
 fn forwarded_for(headers: &HeaderMap) -> Option<IpAddr> {
-    let chain = headers.get_all(FORWARDED).iter().next_back()?.to_str().ok()?;
+    let chain = headers
+        .get_all(FORWARDED)
+        .iter()
+        .next_back()?
+        .to_str()
+        .ok()?;
     let own = chain.rsplit(',').next()?.trim();
     let node = own.split(';').find_map(|pair| pair.strip_prefix("for="))?;
     let node = node.trim_matches('"');
-    node.trim_start_matches('[').trim_end_matches(']').parse().ok()
+    node.trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse()
+        .ok()
 }
 
 impl Door {
@@ -232,11 +252,17 @@ impl Door {
             (Some(value), None) => value.as_bytes(),
             (None, _) => {
                 let wanted = match self.schemes {
-                    Schemes { basic: true, digest: true, .. } => "Digest or Basic",
+                    Schemes {
+                        basic: true,
+                        digest: true,
+                        ..
+                    } => "Digest or Basic",
                     Schemes { digest: true, .. } => "Digest",
                     _ => "Basic",
                 };
-                return Err(self.refused(&format!("Say who you are: this handset wants HTTP {wanted} authentication.")));
+                return Err(self.refused(&format!(
+                    "Say who you are: this handset wants HTTP {wanted} authentication."
+                )));
             }
             (Some(_), Some(_)) => return Err(self.refused("There are two Authorization headers.")),
         };
@@ -248,7 +274,10 @@ impl Door {
         match (scheme("Digest"), scheme("Basic")) {
             (Some(value), _) if self.schemes.digest => self.digest(value, asked),
             (_, Some(token)) if self.schemes.basic => self.basic(token, asked).await,
-            _ => Err(self.refused("The Authorization header is not one of a scheme that is offered.")),
+            _ => {
+                Err(self
+                    .refused("The Authorization header is not one of a scheme that is offered."))
+            }
         }
     }
 
@@ -258,9 +287,15 @@ impl Door {
         })?;
         self.let_try(&name, asked)?;
         let user = self.users.named(&name);
-        let known = user.as_ref().filter(|user| self.verifier.remembers(&name, &password, &user.hash));
+        let known = user
+            .as_ref()
+            .filter(|user| self.verifier.remembers(&name, &password, &user.hash));
         if known.is_none() {
-            let turn = self.verifier.turn().await.map_err(|Busy| wait(BUSY_WAIT, "Others are signing in at this moment."))?;
+            let turn = self
+                .verifier
+                .turn()
+                .await
+                .map_err(|Busy| wait(BUSY_WAIT, "Others are signing in at this moment."))?;
             // Those before may have failed.
             self.let_try(&name, asked)?;
             let hash = user.as_ref().map(|user| &user.hash);
@@ -279,7 +314,9 @@ impl Door {
             return Err(self.refused("This algorithm was not offered."));
         }
         if !asked.is_for(&answer.uri) {
-            return Err(self.refused("The uri of the Authorization header is not the one of the request."));
+            return Err(
+                self.refused("The uri of the Authorization header is not the one of the request.")
+            );
         }
         // Before anything is compared: what is not answered to a nonce of ours tells a guesser nothing.
         let Some(nonce) = self.nonces().known(&answer.nonce, now) else {
@@ -305,7 +342,11 @@ impl Door {
         };
         drop(nonces);
         let info = answer.info(&kept, next.as_deref());
-        self.succeeded(user.map(|user| user.name), asked, HeaderValue::try_from(info).ok())
+        self.succeeded(
+            user.map(|user| user.name),
+            asked,
+            HeaderValue::try_from(info).ok(),
+        )
     }
 
     fn nonces(&self) -> MutexGuard<'_, Nonces> {
@@ -315,16 +356,28 @@ impl Door {
     fn let_try(&self, name: &str, asked: &Asked<'_>) -> Result<(), Problem> {
         match self.users.lockout().wait(name, asked.place, Instant::now()) {
             None => Ok(()),
-            Some(left) => Err(wait(left, "Too many attempts with this name failed; the owner of the handset can lift this.")),
+            Some(left) => Err(wait(
+                left,
+                "Too many attempts with this name failed; the owner of the handset can lift this.",
+            )),
         }
     }
 
     fn failed(&self, name: &str, known: bool, asked: &Asked<'_>) -> Problem {
-        let lock = self.users.lockout().failed(name, known, asked.place, Instant::now());
+        let lock = self
+            .users
+            .lockout()
+            .failed(name, known, asked.place, Instant::now());
         // Without the name, which is personal, and may be anything where no user has it.
         match lock {
-            Some(Lock::Place) => tracing::warn!(known, "a name is locked out where too many attempts with it failed"),
-            Some(Lock::Name) => tracing::warn!(known, "a name is locked out wherever it was not seen: attempts fail from many places"),
+            Some(Lock::Place) => tracing::warn!(
+                known,
+                "a name is locked out where too many attempts with it failed"
+            ),
+            Some(Lock::Name) => tracing::warn!(
+                known,
+                "a name is locked out wherever it was not seen: attempts fail from many places"
+            ),
             None => {}
         }
         if lock.is_some() && known {
@@ -340,8 +393,13 @@ impl Door {
         info: Option<HeaderValue>,
     ) -> Result<Admitted, Problem> {
         let name = name.ok_or_else(|| self.refused("The user name or the password is wrong."))?;
-        self.users.lockout().succeeded(&name, asked.place, Instant::now());
-        Ok(Admitted { caller: Caller(Some(name)), info })
+        self.users
+            .lockout()
+            .succeeded(&name, asked.place, Instant::now());
+        Ok(Admitted {
+            caller: Caller(Some(name)),
+            info,
+        })
     }
 
     /// 401 with every challenge that there is.
@@ -393,7 +451,12 @@ mod tests {
     use super::*;
 
     fn asked<'a>(target: &'a str, headers: &'a HeaderMap) -> Asked<'a> {
-        Asked { method: "GET", target, headers, place: Place::default() }
+        Asked {
+            method: "GET",
+            target,
+            headers,
+            place: Place::default(),
+        }
     }
 
     #[test]
@@ -403,17 +466,30 @@ mod tests {
         let host_form = asked("/contacts?limit=1", &headers);
         assert!(host_form.is_for("/contacts?limit=1"));
         assert!(host_form.is_for("http://34600000001.example:8080/contacts?limit=1"));
-        for other in ["/contacts", "/contacts?limit=2", "/notes", "", "http://evil/contacts?limit=1"] {
+        for other in [
+            "/contacts",
+            "/contacts?limit=2",
+            "/notes",
+            "",
+            "http://evil/contacts?limit=1",
+        ] {
             assert!(!host_form.is_for(other), "{other}");
         }
         let mut headers = HeaderMap::new();
         headers.insert(HOST, HeaderValue::from_static("example"));
-        headers.insert("x-forwarded-prefix", HeaderValue::from_static("/34600000001"));
+        headers.insert(
+            "x-forwarded-prefix",
+            HeaderValue::from_static("/34600000001"),
+        );
         assert!(asked("/contacts", &headers).is_for("/34600000001/contacts"));
         assert!(asked("/contacts", &headers).is_for("http://example/34600000001/contacts"));
         assert!(!asked("/contacts", &headers).is_for("/contacts"));
         assert!(!asked("/contacts", &headers).is_for("/34600000002/contacts"));
-        for (target, uri) in [("/", "/34600000001"), ("/", "/34600000001/"), ("/?a=1", "/34600000001?a=1")] {
+        for (target, uri) in [
+            ("/", "/34600000001"),
+            ("/", "/34600000001/"),
+            ("/?a=1", "/34600000001?a=1"),
+        ] {
             assert!(asked(target, &headers).is_for(uri), "{uri}");
         }
         assert!(!asked("/", &headers).is_for("/346000000011"));

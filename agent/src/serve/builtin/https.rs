@@ -88,13 +88,19 @@ impl Https {
         router: Router,
     ) -> Result<Self, HttpsError> {
         let tls = certificate::load(config, beside)?;
-        let failed = |source| HttpsError::Listen { listen: config.listen, source };
+        let failed = |source| HttpsError::Listen {
+            listen: config.listen,
+            source,
+        };
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         tracing::info!(%address, "the API is served over TLS");
         let (open, closed) = watch::channel(());
         tokio::spawn(accept(listener, tls, router, closed));
-        Ok(Self { address, _open: open })
+        Ok(Self {
+            address,
+            _open: open,
+        })
     }
 }
 

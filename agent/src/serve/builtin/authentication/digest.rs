@@ -100,7 +100,9 @@ impl Answer {
         ))?;
         let mut take = |name: &str| parameters.remove(name);
         if take("realm").as_deref() != Some(REALM) {
-            return Err(Malformed("The realm of the Authorization header is another one."));
+            return Err(Malformed(
+                "The realm of the Authorization header is another one.",
+            ));
         }
         let (algorithm, session) = match take("algorithm").as_deref() {
             Some(name) if name.eq_ignore_ascii_case("SHA-256") => (Algorithm::Sha256, false),
@@ -152,12 +154,21 @@ impl Answer {
         let proof = self.response(kept, "");
         let cnonce = self.cnonce.replace('\\', "\\\\").replace('"', "\\\"");
         let next = next.map_or(String::new(), |next| format!(", nextnonce=\"{next}\""));
-        format!("qop=auth, rspauth=\"{proof}\", cnonce=\"{cnonce}\", nc={}{next}", self.nc)
+        format!(
+            "qop=auth, rspauth=\"{proof}\", cnonce=\"{cnonce}\", nc={}{next}",
+            self.nc
+        )
     }
 
     /// Section 3.4.1; with an empty method, section 3.5's.
     fn response(&self, kept: &str, method: &str) -> String {
-        let Self { nonce, nc, cnonce, uri, .. } = self;
+        let Self {
+            nonce,
+            nc,
+            cnonce,
+            uri,
+            ..
+        } = self;
         let hash = |text: String| self.algorithm.hash(text.as_bytes());
         let key = match self.session {
             false => kept.to_owned(),
@@ -171,7 +182,10 @@ impl Answer {
 /// Lower-case hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap_or_default();
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+    bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+        .collect()
 }
 
 /// `name=value` or `name="value"`, separated by commas; `None`: it is not, or a name comes twice.
@@ -201,8 +215,15 @@ fn parameters(value: &[u8]) -> Option<HashMap<String, String>> {
         };
         rest = rest.trim_start();
         let separated = rest.is_empty() || rest.starts_with(',');
-        let token = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"*-_".contains(&b));
-        if !separated || !token || parameters.len() >= PARAMETERS_MAX || parameters.insert(name, value).is_some() {
+        let token = !name.is_empty()
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"*-_".contains(&b));
+        if !separated
+            || !token
+            || parameters.len() >= PARAMETERS_MAX
+            || parameters.insert(name, value).is_some()
+        {
             return None;
         }
     }
@@ -285,11 +306,26 @@ mod tests {
         assert_eq!(answer.name, Name::Plain("a\"l\\ice".to_owned()));
         assert_eq!((answer.count, &*answer.uri), (10, "/contacts?a=b,c"));
         let info = answer.info("kept", Some("nn"));
-        assert!(info.contains(r#"cnonce="c\"x", nc=0000000A, nextnonce="nn""#), "{info}");
-        let other = GOOD.replace("username=\"a\\\"l\\\\ice\"", "userhash=true, username=\"AB\"");
-        assert_eq!(Answer::parse(other.as_bytes()).unwrap().name, Name::Hashed("ab".to_owned()));
-        let other = GOOD.replace("username=\"a\\\"l\\\\ice\"", "username*=UTF-8''J%C3%A4s%C3%B8n%20Doe");
-        assert_eq!(Answer::parse(other.as_bytes()).unwrap().name, Name::Plain("Jäsøn Doe".to_owned()));
+        assert!(
+            info.contains(r#"cnonce="c\"x", nc=0000000A, nextnonce="nn""#),
+            "{info}"
+        );
+        let other = GOOD.replace(
+            "username=\"a\\\"l\\\\ice\"",
+            "userhash=true, username=\"AB\"",
+        );
+        assert_eq!(
+            Answer::parse(other.as_bytes()).unwrap().name,
+            Name::Hashed("ab".to_owned())
+        );
+        let other = GOOD.replace(
+            "username=\"a\\\"l\\\\ice\"",
+            "username*=UTF-8''J%C3%A4s%C3%B8n%20Doe",
+        );
+        assert_eq!(
+            Answer::parse(other.as_bytes()).unwrap().name,
+            Name::Plain("Jäsøn Doe".to_owned())
+        );
     }
 
     #[test]
@@ -308,7 +344,10 @@ mod tests {
             ("username=", "username*=UTF-8''x, username="),
             ("username=\"a\\\"l\\\\ice\"", "username*=UTF-8''%F"),
             ("username=\"a\\\"l\\\\ice\"", "username*=ISO-8859-1''x"),
-            ("username=\"a\\\"l\\\\ice\"", "userhash=true, username*=UTF-8''x"),
+            (
+                "username=\"a\\\"l\\\\ice\"",
+                "userhash=true, username*=UTF-8''x",
+            ),
             ("response=\"00\"", "response=\"00\" x"),
         ] {
             let wrong = GOOD.replace(from, to);

@@ -83,20 +83,18 @@ impl Lockout {
     }
 
     /// An attempt failed. `known`: a user has this name; such entries are the last to be forgotten for want of room.
-    pub fn failed(
-        &mut self,
-        name: &str,
-        known: bool,
-        place: Place,
-        now: Instant,
-    ) -> Option<Lock> {
+    pub fn failed(&mut self, name: &str, known: bool, place: Place, now: Instant) -> Option<Lock> {
         let name = self.hasher.hash_one(name);
         let count = self.places.count((name, place), known, now);
-        let at_place = self.places.delay((name, place), count, FREE_FAILURES, PLACE_FAILURES_MAX, now);
+        let at_place =
+            self.places
+                .delay((name, place), count, FREE_FAILURES, PLACE_FAILURES_MAX, now);
         let everywhere = (name, Place::default());
         let count = self.names.count(everywhere, known, now);
         // Delays of a name from everywhere would let a stranger delay its user: only the lock counts.
-        let of_name = self.names.delay(everywhere, count, NAME_FAILURES_MAX, NAME_FAILURES_MAX, now);
+        let of_name =
+            self.names
+                .delay(everywhere, count, NAME_FAILURES_MAX, NAME_FAILURES_MAX, now);
         match (of_name, at_place) {
             (true, _) => Some(Lock::Name),
             (false, true) => Some(Lock::Place),
@@ -133,7 +131,10 @@ impl Lockout {
 
     /// How many attempts with this name failed lately.
     pub fn failures(&self, name: &str, now: Instant) -> u32 {
-        let failure = self.names.0.get(&(self.hasher.hash_one(name), Place::default()));
+        let failure = self
+            .names
+            .0
+            .get(&(self.hasher.hash_one(name), Place::default()));
         let lately = failure.filter(|failure| now.duration_since(failure.last) < LOCK);
         lately.map_or(0, |failure| failure.count)
     }
@@ -170,7 +171,10 @@ impl Failures {
 
     fn count(&mut self, key: (u64, Place), known: bool, now: Instant) -> u32 {
         if self.0.len() >= ENTRIES_MAX && !self.0.contains_key(&key) {
-            let oldest = self.0.iter().min_by_key(|(_, failure)| (failure.known, failure.last));
+            let oldest = self
+                .0
+                .iter()
+                .min_by_key(|(_, failure)| (failure.known, failure.last));
             if let Some(key) = oldest.map(|(key, _)| *key) {
                 self.0.remove(&key);
             }
@@ -295,7 +299,13 @@ mod tests {
     #[test]
     fn made_up_names_do_not_push_out_those_of_users_and_the_table_is_bounded() {
         let (mut lockout, mut now) = (Lockout::default(), Instant::now());
-        guess(&mut lockout, "alice", place(1), &mut now, PLACE_FAILURES_MAX);
+        guess(
+            &mut lockout,
+            "alice",
+            place(1),
+            &mut now,
+            PLACE_FAILURES_MAX,
+        );
         for n in 0..3 * ENTRIES_MAX {
             lockout.failed(&format!("nobody{n}"), false, place(1), now);
         }

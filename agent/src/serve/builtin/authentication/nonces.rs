@@ -91,7 +91,8 @@ impl Nonces {
             random: u64::from_be_bytes(random.try_into().ok()?),
         };
         let forgotten = self.forgotten_ms.is_some_and(|ms| nonce.at_ms <= ms);
-        let good = self.age(nonce, now) < NONCE_LIFE && (!forgotten || self.used.contains_key(&nonce));
+        let good =
+            self.age(nonce, now) < NONCE_LIFE && (!forgotten || self.used.contains_key(&nonce));
         good.then_some(nonce)
     }
 
@@ -110,7 +111,13 @@ impl Nonces {
             self.used.remove(&oldest);
             self.forgotten_ms = self.forgotten_ms.max(Some(oldest.at_ms));
         }
-        self.used.insert(nonce, Counts { highest: count, window: 1 });
+        self.used.insert(
+            nonce,
+            Counts {
+                highest: count,
+                window: 1,
+            },
+        );
         true
     }
 
@@ -200,7 +207,9 @@ mod tests {
             first.push(text);
         }
         assert_eq!(nonces.used.len(), USED_MAX);
-        let good = first.iter().filter(|text| nonces.known(text, now).is_some());
+        let good = first
+            .iter()
+            .filter(|text| nonces.known(text, now).is_some());
         assert_eq!(good.count(), USED_MAX);
     }
 

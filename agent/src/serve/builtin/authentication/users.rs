@@ -114,10 +114,14 @@ pub enum ChangeError {
     #[error("there is no user of this name")]
     Unknown,
     /// No name.
-    #[error("a name has 1 to {NAME_CHARS_MAX} characters, no colon, and no white space at its ends")]
+    #[error(
+        "a name has 1 to {NAME_CHARS_MAX} characters, no colon, and no white space at its ends"
+    )]
     BadName,
     /// No password.
-    #[error("a password has {PASSWORD_CHARS_MIN} to {PASSWORD_CHARS_MAX} characters, and no control characters")]
+    #[error(
+        "a password has {PASSWORD_CHARS_MIN} to {PASSWORD_CHARS_MAX} characters, and no control characters"
+    )]
     BadPassword,
     /// As many users as may be.
     #[error("there are {USERS_MAX} users, which is as many as there may be")]
@@ -238,7 +242,9 @@ impl Users {
             disabled: user.disabled,
             digest: user.sha256.is_some(),
             failures: lockout.failures(&user.name, now),
-            locked_s: lockout.locked(&user.name, now).map(|left| left.as_secs().max(1)),
+            locked_s: lockout
+                .locked(&user.name, now)
+                .map(|left| left.as_secs().max(1)),
         });
         listed.collect()
     }
@@ -259,7 +265,8 @@ impl Users {
             }
         }
         let created_s = OffsetDateTime::now_utc().unix_timestamp();
-        self.put(self.hashed(name, password, false, created_s).await?).await?;
+        self.put(self.hashed(name, password, false, created_s).await?)
+            .await?;
         self.lockout().forget(name);
         Ok(())
     }
@@ -267,8 +274,13 @@ impl Users {
     /// The owner gives a user another password; the old one is void at once, and so are the user's locks.
     pub async fn set_password(&self, name: &str, password: &str) -> Result<(), ChangeError> {
         let _one = self.changing.lock().await;
-        let User { disabled, created_s, .. } = self.any(name).ok_or(ChangeError::Unknown)?;
-        self.put(self.hashed(name, password, disabled, created_s).await?).await?;
+        let User {
+            disabled,
+            created_s,
+            ..
+        } = self.any(name).ok_or(ChangeError::Unknown)?;
+        self.put(self.hashed(name, password, disabled, created_s).await?)
+            .await?;
         self.lockout().unlock(name);
         Ok(())
     }
@@ -330,7 +342,9 @@ impl Users {
 
     async fn put(&self, user: User) -> Result<(), ChangeError> {
         let written = user.clone();
-        let run = self.store.run(move |database| write(database.connection(), &written));
+        let run = self
+            .store
+            .run(move |database| write(database.connection(), &written));
         run.await?;
         let mut users = self.users.write().unwrap_or_else(PoisonError::into_inner);
         users.insert(Arc::clone(&user.name), user);
@@ -342,8 +356,12 @@ type Digests = (Option<String>, Option<String>);
 
 impl Kept {
     fn digests(self, name: &str, password: &str) -> Digests {
-        let of = |kept: bool, algorithm: Algorithm| kept.then(|| algorithm.of_password(name, password));
-        (of(self.sha256, Algorithm::Sha256), of(self.md5, Algorithm::Md5))
+        let of =
+            |kept: bool, algorithm: Algorithm| kept.then(|| algorithm.of_password(name, password));
+        (
+            of(self.sha256, Algorithm::Sha256),
+            of(self.md5, Algorithm::Md5),
+        )
     }
 }
 
@@ -470,7 +488,9 @@ fn read(transaction: &Transaction<'_>) -> Result<BTreeMap<Arc<str>, User>, Store
                 users.insert(Arc::clone(&user.name), user);
             }
             // Some other program wrote it: nobody signs in with it.
-            Err(error) => tracing::warn!(%error, "a user's hash can't be read, and the user is passed over"),
+            Err(error) => {
+                tracing::warn!(%error, "a user's hash can't be read, and the user is passed over")
+            }
         }
     }
     Ok(users)

@@ -80,7 +80,10 @@ pub(super) fn load(
     };
     tracing::info!(certificate = %certificate.display(), sha256 = %fingerprint(first), "the certificate of the TLS listener");
     let private = PrivateKeyDer::from_pem_file(&key).map_err(failed(&key))?;
-    let unfit = |source| CertificateError::Unfit { path: certificate, source };
+    let unfit = |source| CertificateError::Unfit {
+        path: certificate,
+        source,
+    };
     let tls = ServerConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
         .and_then(|tls| tls.with_no_client_auth().with_single_cert(chain, private));
@@ -112,13 +115,19 @@ fn own(listen: IpAddr, beside: &Path) -> Result<(PathBuf, PathBuf), CertificateE
     if certificate.exists() && key.exists() {
         return Ok((certificate, key));
     }
-    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+    let mut names = vec![
+        "localhost".to_owned(),
+        "127.0.0.1".to_owned(),
+        "::1".to_owned(),
+    ];
     if !listen.is_unspecified() && !listen.is_loopback() {
         names.push(listen.to_string());
     }
     let mut params = CertificateParams::new(names)?;
     params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, "Everline handset");
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "Everline handset");
     let now = OffsetDateTime::now_utc();
     // A caller's clock may be behind.
     params.not_before = now - Duration::days(1);
@@ -139,7 +148,10 @@ fn write(path: &Path, mode: u32, text: &str) -> Result<(), CertificateError> {
         .mode(mode)
         .open(path)
         .and_then(|mut file| file.write_all(text.as_bytes()));
-    written.map_err(|source| CertificateError::Write { path: path.to_owned(), source })
+    written.map_err(|source| CertificateError::Write {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 #[cfg(test)]
@@ -162,7 +174,10 @@ mod tests {
         load(&config(None), &database).unwrap();
         let key = dir.path().join("handset.db.key.pem");
         let made = std::fs::read(&key).unwrap();
-        assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            std::fs::metadata(&key).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
         load(&config(None), &database).unwrap();
         assert_eq!(std::fs::read(&key).unwrap(), made);
     }

@@ -37,7 +37,9 @@ impl<S> Unstalled<S> {
             return written;
         }
         let until = Instant::now() + self.limit;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        let stalled = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(sleep_until(until)));
         ready!(stalled.as_mut().poll(context));
         self.stalled = None;
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))

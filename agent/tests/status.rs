@@ -1,0 +1,198 @@
+//! What the agent says of itself, and how it keeps its connection: R10.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde_json::Value;
+use support::{Agent, Gateway, MSISDN, Signaling, command, soon, until};
+
+const OPEN: &str =
+    "authentication = \"none\"\n[consent]\nenabled = false\n[builtin]\ndatabase = \"handset.db\"\n";
+
+fn status(agent: &Agent) -> Value {
+    let told = command(&["status", "--json", "--config"], &agent.path("agent.toml"));
+    assert!(
+        told.status.success(),
+        "{}",
+        String::from_utf8_lossy(&told.stderr)
+    );
+    serde_json::from_slice(&told.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn r10_the_status_is_told_to_the_owner() {
+    let gateway = Gateway::start().await;
+    let mut agent = Agent::start(&[&gateway], OPEN);
+    let mut signaling = gateway.accept().await;
+    until("it answers", || agent.path("agent.sock").exists()).await;
+    assert_eq!(status(&agent)["registered"], false);
+    signaling.register(120).await;
+    until("it is registered", || status(&agent)["registered"] == true).await;
+    assert_eq!(gateway.get(&mut signaling, "/", "").await.status, 200);
+    signaling.send("KEEPALIVE").await;
+    assert_eq!(signaling.line().await.as_deref(), Some("WAITING"));
+    let told = status(&agent);
+    assert_eq!(told["gateway"], gateway.address());
+    assert_eq!(
+        (&told["timeout_s"], &told["keepalive_packets_per_hour"]),
+        (&120.into(), &90.into())
+    );
+    assert_eq!(
+        (&told["requests"], &told["keepalives"], &told["reconnects"]),
+        (&1.into(), &1.into(), &0.into())
+    );
+    let text = command(&["status", "--config"], &agent.path("agent.toml"));
+    let text = String::from_utf8(text.stdout).unwrap();
+    assert!(
+        text.contains("keep-alive  every 120 s, 90 packets an hour"),
+        "{text}"
+    );
+    assert!(!text.contains(MSISDN) && !told.to_string().contains(MSISDN));
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(agent.path("agent.sock"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    // Killed, it leaves its socket behind; the next one takes its place.
+    agent.kill();
+    let nobody = command(&["status", "--config"], &agent.path("agent.toml"));
+    assert!(!nobody.status.success());
+    assert!(String::from_utf8_lossy(&nobody.stderr).contains("is it running?"));
+    agent.run();
+    let _signaling = gateway.registered().await;
+    until("the next one is registered", || {
+        status(&agent)["registered"] == true
+    })
+    .await;
+    agent.terminate();
+    agent.ended().await;
+    assert!(!agent.path("agent.sock").exists());
+}
+
+#[tokio::test]
+async fn r10_metrics_are_told_on_loopback() {
+    let gateway = Gateway::start().await;
+    let agent = Agent::start(
+        &[&gateway],
+        &format!("{OPEN}[metrics]\nlisten = \"127.0.0.1:0\"\n"),
+    );
+    let _signaling = gateway.registered().await;
+    until("it is registered", || {
+        agent.log().contains("registered session")
+    })
+    .await;
+    let log = agent.log();
+    let line = log
+        .lines()
+        .find(|line| line.contains("metrics address="))
+        .unwrap();
+    let port: u16 = line.rsplit(':').next().unwrap().parse().unwrap();
+    let ask = |request: &str| {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(support::DEADLINE)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let scrape = ask("GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert!(
+        scrape.starts_with("HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4"),
+        "{scrape}"
+    );
+    assert!(
+        scrape.contains("\neverline_agent_registered 1\n"),
+        "{scrape}"
+    );
+    assert!(
+        scrape.contains("\neverline_agent_keepalive_packets_per_hour 36\n"),
+        "{scrape}"
+    );
+    assert!(!scrape.contains(MSISDN));
+    assert!(ask("GET / HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 404"));
+    assert!(ask("POST /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 405"));
+    let refused = format!("{OPEN}[metrics]\nlisten = \"0.0.0.0:9101\"\n");
+    agent.configure(&[&gateway], &refused);
+    let told = command(&["check", "--config"], &agent.path("agent.toml"));
+    assert!(String::from_utf8_lossy(&told.stderr).contains("is not an address of loopback"));
+}
+
+/// The timeout of a CONNECT.
+fn asked(connect: &str) -> u32 {
+    let word = connect
+        .split(' ')
+        .find_map(|word| word.strip_prefix("timeout="));
+    word.unwrap().parse().unwrap()
+}
+
+/// The gateway's timer runs out, and its KEEPALIVE comes through: the silence is what this is about.
+async fn survives(signaling: &mut Signaling, timeout_s: u64) {
+    tokio::time::sleep(Duration::from_secs(timeout_s)).await;
+    signaling.send("KEEPALIVE").await;
+    assert_eq!(signaling.line().await.as_deref(), Some("WAITING"));
+}
+
+#[tokio::test]
+async fn r10_a_timeout_that_lives_is_lengthened_without_a_gap_and_one_that_dies_is_left() {
+    let gateway = Gateway::start().await;
+    let config = format!(
+        "timeout_s = \"auto\"\ntimeout_min_s = 1\ntimeout_max_s = 2\nanswer_timeout_ms = 200\n{OPEN}"
+    );
+    let mut agent = Agent::start(&[&gateway], &config);
+    let mut old = gateway.accept().await;
+    assert_eq!(
+        asked(&old.register(2).await),
+        2,
+        "the longest is tried first where that is short"
+    );
+    // The network lost it: no KEEPALIVE comes. The next one is careful.
+    assert_eq!(soon("it gives up", old.line()).await, None);
+    let mut careful = gateway.accept().await;
+    assert_eq!(asked(&careful.register(1).await), 1);
+    survives(&mut careful, 1).await;
+    until("it knows what lives", || {
+        status(&agent)["learnt"]["settled"] == true
+    })
+    .await;
+    assert_eq!(status(&agent)["learnt"]["survived_s"], 1);
+    // It is remembered across a kill.
+    agent.kill();
+    drop(careful);
+    agent.run();
+    let mut again = gateway.accept().await;
+    assert_eq!(asked(&again.register(1).await), 1);
+}
+
+#[tokio::test]
+async fn r10_another_timeout_is_asked_for_while_the_old_connection_serves() {
+    let gateway = Gateway::start().await;
+    let config = format!("timeout_s = \"auto\"\ntimeout_min_s = 1\ntimeout_max_s = 4\n{OPEN}");
+    let agent = Agent::prepare(&[&gateway], &config);
+    let learnt = r#"{"127.0.0.1:PORT from 127.0.0.0/24": {"used": 1,
+        "learner": {"proven_s": 1, "failed_s": null, "trial_s": 1, "survived": 0, "retry_after": 64}}}"#;
+    let port = gateway.address().split(':').next_back().unwrap().to_owned();
+    std::fs::write(agent.path("agent.state"), learnt.replace("PORT", &port)).unwrap();
+    let mut agent = agent;
+    agent.run();
+    let mut old = gateway.accept().await;
+    assert_eq!(asked(&old.register(1).await), 1);
+    survives(&mut old, 1).await;
+    survives(&mut old, 1).await;
+    let mut new = gateway.accept().await;
+    let connect = new.line().await.unwrap();
+    assert_eq!(asked(&connect), 2);
+    assert_eq!(
+        gateway.get(&mut old, "/", "").await.status,
+        200,
+        "the old one serves"
+    );
+    new.send("CONNREGISTERED session=00000000000004d3 timeout=2")
+        .await;
+    assert_eq!(new.line().await.as_deref(), Some("WAITING"));
+    assert_eq!(old.line().await, None, "and is closed only then");
+    assert_eq!(gateway.get(&mut new, "/", "").await.status, 200);
+}
