@@ -68,3 +68,53 @@ impl Check<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::super::{Config, Serve};
+    use super::*;
+
+    const GOOD: &str = "msisdn = \"34600000001\"\ngateways = [\"a:1\"]\ntoken = \"t\"\n";
+    const BUILTIN: &str =
+        "authentication = \"none\"\n[consent]\nenabled = false\n[builtin]\ndatabase = \"a.db\"\n";
+
+    fn parse(text: &str) -> Result<SimulatedConfig, String> {
+        let config = Config::parse(&format!("{GOOD}{text}"), Path::new("/etc/agent.toml"));
+        match config.map_err(|errors| errors.to_string())?.serve {
+            Serve::Builtin(builtin) => Ok(builtin.device),
+            Serve::Forward(_) => Ok(SimulatedConfig::default()),
+        }
+    }
+
+    #[test]
+    fn a_handset_is_simulated_as_the_table_says() {
+        assert_eq!(parse(BUILTIN), Ok(SimulatedConfig::default()));
+        let said = parse(&format!(
+            "{BUILTIN}[device]\nkind = \"simulated\"\nseed = 7\nbattery_percent = 5\ndrain_s = 60\nring_ms = 20\nlog = \"air.log\""
+        ));
+        let said = said.unwrap();
+        assert_eq!((said.seed, said.battery_percent), (7, 5));
+        assert_eq!(said.drain, Duration::from_secs(60));
+        assert_eq!(said.ring, Duration::from_millis(20));
+        assert_eq!(said.log.as_deref(), Some(Path::new("/etc/air.log")));
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_table_is_told_by_key_and_line() {
+        let told = parse(&format!(
+            "{BUILTIN}[device]\nkind = \"real\"\nseed = -1\nbattery_percent = 101\nring_ms = 0"
+        ));
+        insta::assert_snapshot!(told.unwrap_err(), @r#"
+        /etc/agent.toml:10: device.kind: expected "simulated"
+        /etc/agent.toml:11: device.seed: -1 is not from 0 to 4294967295
+        /etc/agent.toml:12: device.battery_percent: 101 is not from 0 to 100
+        /etc/agent.toml:13: device.ring_ms: 0 is not from 1 to 600000
+        "#);
+        let told = parse(&format!("{BUILTIN}[device]\nseed = 1")).unwrap_err();
+        insta::assert_snapshot!(told, @r#"/etc/agent.toml:9: device.kind: is missing; "simulated" is the one that there is"#);
+        let told = parse("forward = \"http://127.0.0.1:81\"\n[device]\nkind = \"simulated\"");
+        insta::assert_snapshot!(told.unwrap_err(), @"/etc/agent.toml:5: device: has no effect with forward; it is the embedded web server's");
+    }
+}

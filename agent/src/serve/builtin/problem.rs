@@ -399,7 +399,7 @@ impl From<DeviceError> for Problem {
                 "Begin one by POST /services/record-video.",
             ),
             DeviceError::Refused(why) => {
-                Self::new(Kind::RefusedByNetwork, format!("It said: {why}."))
+                Self::new(Kind::RefusedByNetwork, format!("The network said: {why}."))
             }
             // What hardware says of itself may name files and parts of the handset: it is the owner's to read.
             DeviceError::Failed(why) => {
@@ -434,10 +434,6 @@ pub fn render(mut response: Response, format: Format) -> Response {
     match problem.kind {
         Kind::Internal => {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("10"));
-        }
-        // As long as a prompt waits if nothing else is configured.
-        Kind::TooManyPrompts => {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("60"));
         }
         Kind::InProgress | Kind::Busy => {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
