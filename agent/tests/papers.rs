@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use everline_agent::config::Config;
 use everline_agent::owner;
 use everline_agent::serve::builtin::consent::{self, access, prompts};
+use everline_agent::serve::builtin::media::thumbnail;
 use everline_agent::serve::builtin::personal_data::{PAGE_BYTES_MAX, PAGE_ITEMS_MAX};
 use everline_agent::serve::builtin::problem::Kind;
 use everline_agent::serve::builtin::resource::{self, Action, BODY_BYTES_MAX, PHONE, Shape};
@@ -381,4 +382,29 @@ fn r10_what_auto_learns_between_is_as_documented() {
             .unwrap_err()
             .contains("have no effect without timeout_s = \"auto\"")
     );
+}
+
+#[test]
+fn r21_r22_r23_the_description_of_the_api_has_every_type_of_file_and_how_long_it_may_be() {
+    let api = paper("../docs/agent-api.md");
+    for resource in resource::ALL {
+        let Some(content) = &resource.content else {
+            continue;
+        };
+        let row = format!("| {} | `{}`", resource.name, content.media_types[0]);
+        let row = api.lines().find(|line| line.starts_with(&row));
+        let row = row.unwrap_or_else(|| panic!("{} are not described", resource.name));
+        let types: Vec<_> = content.media_types.iter().map(|t| format!("`{t}`")).collect();
+        let limit = match content.bytes_max >> 30 {
+            0 => format!("{} MiB", content.bytes_max >> 20),
+            gib => format!("{gib} GiB"),
+        };
+        let expected = format!("| {} | {} | {limit} |", resource.name, types.join(" "));
+        assert_eq!(row, expected);
+        for url in ["content", "thumbnail"] {
+            let url = format!("| `/{}/{{id}}/{url}` |", resource.path());
+            assert!(api.contains(&url), "{url}");
+        }
+    }
+    assert!(api.contains(&format!("{} pixels at most", thumbnail::SIDE_PIXELS)));
 }

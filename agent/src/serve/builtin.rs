@@ -188,10 +188,10 @@ impl Builtin {
             let notifier = Arc::clone(notifier);
             status.watch_prompts(move || notifier.prompts().len());
         }
-        services::break_off(&handset.store)
+        inbox::start(&handset);
+        services::resume(&handset)
             .await
             .map_err(failed(&config.database))?;
-        inbox::start(&handset);
         let screen = match &config.owner {
             Some(owner) => {
                 let status = status.clone();

@@ -111,7 +111,12 @@ impl CallBook {
         loop {
             changed.mark_unchanged();
             let known = self.calls().iter().find(|known| known.id == id).cloned();
-            if let Some(Known { end: Some(end), entry: Some(entry), .. }) = known {
+            if let Some(Known {
+                end: Some(end),
+                entry: Some(entry),
+                ..
+            }) = known
+            {
                 return (end, Some(entry).filter(|entry| *entry != 0));
             }
             if changed.changed().await.is_err() {
@@ -153,13 +158,19 @@ mod tests {
     #[tokio::test]
     async fn r40_whoever_dialled_hears_the_end_even_if_it_was_told_before() {
         let book = CallBook::default();
-        assert!(matches!(book.told(&call(1, CallState::Dialing)), News::GoesOn));
+        assert!(matches!(
+            book.told(&call(1, CallState::Dialing)),
+            News::GoesOn
+        ));
         let end = CallEnd::Answered(Duration::from_secs(7));
         let News::Ended(known) = book.told(&call(1, CallState::Ended(end))) else {
             panic!("it ended");
         };
         assert_eq!((known.id, known.end), (CallId(1), Some(end)));
-        assert!(matches!(book.told(&call(1, CallState::Ended(end))), News::Nothing));
+        assert!(matches!(
+            book.told(&call(1, CallState::Ended(end))),
+            News::Nothing
+        ));
         book.written(CallId(1), Some(5));
         assert_eq!(book.ended(CallId(1)).await, (end, Some(5)));
         assert!(book.open().is_empty());

@@ -194,7 +194,9 @@ pub fn user(caller: &Caller) -> Arc<str> {
 /// Seconds since 1970: keys are remembered across restarts, so this is the wall's clock.
 fn now_s() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+    since.map_or(0, |since| {
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    })
 }
 
 fn kept_s() -> i64 {
@@ -307,9 +309,8 @@ mod tests {
     }
 
     async fn remembered(store: &Store, keyed: Keyed, location: &'static str) {
-        let work = store.run(move |db| {
-            keyed.remember(db.connection(), StatusCode::CREATED, Some(location))
-        });
+        let work = store
+            .run(move |db| keyed.remember(db.connection(), StatusCode::CREATED, Some(location)));
         work.await.unwrap();
     }
 
@@ -326,7 +327,10 @@ mod tests {
             let claim = keys.claim(&caller("alice"), &add).unwrap();
             let busy = keys.claim(&caller("alice"), &add).unwrap_err();
             assert_eq!(slug(&busy), "in-progress");
-            assert!(keys.claim(&caller("bob"), &add).is_ok(), "bob's key is another one");
+            assert!(
+                keys.claim(&caller("bob"), &add).is_ok(),
+                "bob's key is another one"
+            );
             let Seen::First(keyed) = claim.look(&store, b"Ada").await.unwrap() else {
                 panic!("nothing was done yet");
             };
@@ -353,7 +357,10 @@ mod tests {
             let reused = look(start, "k1", body).await.unwrap_err();
             assert_eq!(slug(&reused), "key-reused", "{start}");
         }
-        assert!(matches!(look("POST /contacts", "k2", b"Ada").await, Ok(Seen::First(_))));
+        assert!(matches!(
+            look("POST /contacts", "k2", b"Ada").await,
+            Ok(Seen::First(_))
+        ));
     }
 
     #[tokio::test]
@@ -388,7 +395,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = store(directory.path());
         let counted = store.run(|db| {
-            let connection = db.connection();
+            let connection = &db.connection().transaction()?;
             let insert = "INSERT INTO idempotency (user, key, request, status, at_s) VALUES (?1, ?2, x'', 204, ?3)";
             connection.execute(insert, params!["bob", "old", now_s() - kept_s()])?;
             connection.execute(insert, params!["bob", "young", now_s()])?;

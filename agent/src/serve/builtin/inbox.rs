@@ -7,8 +7,12 @@ mod calls;
 mod messages;
 mod parts;
 
+use std::collections::HashMap;
+
+use serde_json::Value as Json;
 use tokio::sync::broadcast::error::RecvError;
 
+use super::descriptions::{EMAILS, MMS};
 use super::events::Event as Told;
 use super::handset::Handset;
 use super::state;
@@ -22,11 +26,15 @@ pub fn start(handset: &Handset) {
     let handset = handset.clone();
     tokio::spawn(async move {
         let mut events = events;
+        let mut state = HashMap::new();
         loop {
             match events.recv().await {
-                Ok(event) => take(&handset, event).await,
+                Ok(event) => take(&handset, event, &mut state).await,
                 Err(RecvError::Lagged(lost)) => {
-                    tracing::warn!(lost, "events of the device came faster than they were taken");
+                    tracing::warn!(
+                        lost,
+                        "events of the device came faster than they were taken"
+                    );
                     calls::look_again(&handset).await;
                 }
                 Err(RecvError::Closed) => return,
@@ -35,17 +43,21 @@ pub fn start(handset: &Handset) {
     });
 }
 
-async fn take(handset: &Handset, event: Event) {
+/// What was told last of each piece of state: a device may say the same twice.
+type LastTold = HashMap<&'static str, Json>;
+
+async fn take(handset: &Handset, event: Event, last: &mut LastTold) {
     match event {
         Event::Call(call) => calls::take(handset, &call).await,
         Event::Sms(tpdu) => messages::sms(handset, tpdu).await,
         Event::Delivery(tpdu) => messages::report(handset, &tpdu).await,
-        Event::Mms(message) => messages::mime(handset, &super::descriptions::MMS, message).await,
-        Event::Email(message) => {
-            messages::mime(handset, &super::descriptions::EMAILS, message).await;
-        }
+        Event::Mms(message) => messages::came(handset, &MMS, message).await,
+        Event::Email(message) => messages::came(handset, &EMAILS, message).await,
         Event::Battery(_) | Event::Coverage(_) | Event::Mode(_) => {
-            if let Some((kind, data)) = state::told(&event) {
+            let told = state::told(&event);
+            let news = told.filter(|(kind, data)| last.get(kind) != Some(data));
+            if let Some((kind, data)) = news {
+                last.insert(kind, data.clone());
                 handset.events.tell(Told {
                     kind,
                     data,

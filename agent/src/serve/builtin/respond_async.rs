@@ -19,17 +19,19 @@ use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use super::answer::wanted;
 use super::authentication::Caller;
+use super::events::stream::EVENTS;
 use super::handset::Handset;
 use super::idempotency::user;
 use super::prefix;
-use super::problem::{self, Problem};
+use super::problem::{self, Kind, Problem};
 use super::representation::Format;
 use super::resource::{Action, Resource};
+use super::store::StoreError;
 use super::tasks::{self, About, End, Slot, State as TaskState, Tasks};
 
 /// Responses that are kept at a time.
@@ -79,28 +81,23 @@ pub async fn layer(
         response = &mut running => return Ok(response),
         () = asked.notified() => {}
     }
-    let slot = handset.tasks.slot()?;
-    let begun = about.clone();
-    let id = handset
-        .store
-        .run(move |db| tasks::begin(db.connection(), &begun, TaskState::Asking, None))
-        .await?;
-    handset
-        .tasks
-        .tell(id, &about, TaskState::Asking, &End::default());
-    let user = Arc::clone(&about.user);
+    let going_on = Background {
+        slot: handset.tasks.slot(&about.user)?,
+        handset: handset.clone(),
+        about,
+        problems: Format::of_problem(&headers),
+    };
+    // On a task of its own from here on: the caller may be gone before there is a row.
+    let (begun, id) = oneshot::channel();
+    tokio::spawn(going_on.run(running, begun));
+    let id = match id.await {
+        Ok(begun) => begun?,
+        Err(_) => return Err(Problem::new(Kind::Internal, "The request broke off.")),
+    };
+    let user = user(&caller);
     let shown = handset
         .store
         .run(move |db| tasks::one(db.connection(), &user, id));
-    let going_on = Background {
-        handset: handset.clone(),
-        id,
-        about,
-        problems: Format::of_problem(&headers),
-        slot,
-    };
-    let stop = handset.tasks.stoppable(id);
-    tokio::spawn(going_on.run(running, stop));
     let mut response = match shown.await? {
         Some(task) => tasks::routes::told(&headers, StatusCode::ACCEPTED, task, format),
         // It has ended already, and went with the oldest.
@@ -132,7 +129,9 @@ fn about(
     resources: &'static [&'static Resource],
 ) -> Option<About> {
     let path = request.uri().path().trim_start_matches('/');
-    let resource = resources.iter().find(|resource| {
+    // A stream would be kept for somebody who may never come.
+    let kept = resources.iter().filter(|r| r.name != EVENTS.name);
+    let resource = kept.copied().find(|resource| {
         let rest = path.strip_prefix(resource.path().as_str());
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     })?;
@@ -155,28 +154,42 @@ fn about(
 /// A request that goes on without its caller.
 struct Background {
     handset: Handset,
-    id: i64,
     about: About,
     problems: Format,
     slot: Slot,
 }
 
 impl Background {
-    async fn run(self, running: impl Future<Output = Response>, stop: Arc<Notify>) {
+    async fn run(
+        self,
+        running: impl Future<Output = Response>,
+        begun: oneshot::Sender<Result<i64, StoreError>>,
+    ) {
         let Self {
             handset,
-            id,
             about,
             problems,
             slot,
         } = self;
+        let first = about.clone();
+        let row = handset
+            .store
+            .run(move |db| tasks::begin(db.connection(), &first, TaskState::Asking, None));
+        let id = match row.await {
+            Ok(id) => id,
+            // The request ends with this, and its prompt.
+            Err(error) => return drop(begun.send(Err(error))),
+        };
+        let stop = handset.tasks.stoppable(id);
+        let tasks = &handset.tasks;
+        tasks.tell(id, &about, TaskState::Asking, &End::default());
+        let _ = begun.send(Ok(id));
         let response = tokio::select! {
             response = running => response,
             () = stop.notified() => {
                 let told = ("withdrawn".to_owned(), "Its caller took it back.".to_owned());
                 let end = End { problem: Some(told), ..End::default() };
-                handset.tasks.end(&handset.store, id, &about, TaskState::Interrupted, end).await;
-                return;
+                return tasks.end(&handset.store, id, &about, TaskState::Interrupted, end).await;
             }
         };
         let mut end = match response.extensions().get::<Problem>() {
@@ -276,10 +289,23 @@ impl Responses {
         let now = Instant::now();
         kept.retain(|waiting| waiting.until > now);
         let at = kept.iter().position(|waiting| waiting.task == task)?;
-        if let Some(Waiting { parts, body: Kept::Short(bytes), .. }) = kept.get(at) {
-            return Some(Response::from_parts(parts.clone(), Body::from(bytes.clone())));
+        if let Some(Waiting {
+            parts,
+            body: Kept::Short(bytes),
+            ..
+        }) = kept.get(at)
+        {
+            return Some(Response::from_parts(
+                parts.clone(),
+                Body::from(bytes.clone()),
+            ));
         }
-        let Waiting { parts, body: Kept::Long(body), .. } = kept.remove(at)? else {
+        let Waiting {
+            parts,
+            body: Kept::Long(body),
+            ..
+        } = kept.remove(at)?
+        else {
             return None;
         };
         Some(Response::from_parts(parts, body))

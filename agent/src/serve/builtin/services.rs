@@ -12,6 +12,7 @@ pub mod divert;
 pub mod job;
 pub mod message;
 pub mod order;
+pub mod resume;
 pub mod sms;
 
 use axum::Router;
@@ -24,12 +25,12 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::sync::oneshot;
 
 pub use job::{keep, message_event, set_state};
+pub use resume::resume;
 pub use sms::{SCHEMA, Settled, settle};
 
 use super::answer::wanted;
 use super::authentication::Caller;
 use super::consent::{Detail, Permit};
-use super::descriptions::{EMAILS, MMS, SMS};
 use super::handset::Handset;
 use super::idempotency::{Seen, user};
 use super::personal_data::{act, caller, collect, details, read, unread};
@@ -37,7 +38,7 @@ use super::prefix;
 use super::problem::{Kind, Problem};
 use super::representation::{Format, Sent};
 use super::resource::{Action, Item, Resource};
-use super::store::{Store, StoreError, full};
+use super::store::Store;
 use super::tasks::{self, About, routes::told};
 use job::Job;
 use order::Order;
@@ -78,7 +79,7 @@ async fn execute(
     };
     let order = Order::read(resource, &item)?;
     order.supported(&handset.device.capabilities())?;
-    let slot = handset.tasks.slot()?;
+    let slot = handset.tasks.slot(&user(&caller))?;
     let permit = permitted(&handset, resource, &item, &order, &parts).await?;
     let about = About {
         user: user(&caller),
@@ -91,7 +92,7 @@ async fn execute(
         handset: handset.clone(),
         about,
         id: 0,
-        permit,
+        permit: Some(permit),
         slot,
     };
     tokio::spawn(async move {
@@ -159,26 +160,6 @@ async fn again(
         response.headers_mut().insert(LOCATION, at);
     }
     Ok(response)
-}
-
-/// At the start, before anything is answered: what was going on when the agent was ended is broken off, and the messages
-/// that the radio had in hand say so.
-pub async fn break_off(store: &Store) -> Result<(), StoreError> {
-    let work = store.run(|db| {
-        let transaction = db.connection().transaction()?;
-        for result in tasks::interrupt(&transaction)? {
-            let mut messages = [&SMS, &MMS, &EMAILS].into_iter();
-            let named = messages.find_map(|resource| {
-                let id = result.strip_prefix(&format!("/{}/", resource.path()))?;
-                Some((resource, id.parse().ok()?))
-            });
-            if let Some((resource, id)) = named {
-                set_state(&transaction, resource, id, "interrupted", None)?;
-            }
-        }
-        transaction.commit().map_err(full)
-    });
-    work.await
 }
 
 async fn task(store: &Store, caller: &Caller, id: i64) -> Result<Option<tasks::Task>, Problem> {

@@ -1,27 +1,30 @@
 //! What takes time: every service, and every request whose owner is asked while its caller would not wait.
 //!
 //! A task is a row that says whose it is, what was asked for, how far it is and where its result can be read. Its user
-//! alone sees it: at `/tasks`, by waiting at `/tasks/7`, or by the event `task`. What the radio had in hand when the
+//! alone sees it: at `/tasks`, by waiting at `/tasks/7`, or by the event `task`. What the hardware had in hand when the
 //! agent was ended is `interrupted` at the next start and never done again, since nobody knows how far it came.
 
 pub mod routes;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::json;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 
 use super::descriptions::now;
 use super::events::{Event, Events};
 use super::problem::{Kind, Problem};
-use super::respond_async::Responses;
 use super::resource::{Action, BODY_BYTES_MAX, Field, Item, Manager, Resource, Shape, Value};
+use super::respond_async::Responses;
 use super::store::{Store, StoreError, Stored, full};
 
 /// Tasks that run or wait for the owner at a time, of all users together.
 pub const RUNNING_MAX: usize = 64;
+
+/// The same of one user: nobody takes all the room.
+pub const RUNNING_PER_USER_MAX: usize = 16;
 
 /// Tasks of one user that are kept; the oldest that have ended go first.
 pub const TASKS_PER_USER_MAX: u32 = 1_000;
@@ -39,7 +42,8 @@ pub const SCHEMA: &str = "
         problem TEXT,
         detail TEXT,
         began TEXT NOT NULL,
-        changed TEXT NOT NULL
+        changed TEXT NOT NULL,
+        handed INTEGER NOT NULL DEFAULT 0
     ) STRICT;
     CREATE INDEX IF NOT EXISTS tasks_user ON tasks (user, id);
     CREATE INDEX IF NOT EXISTS tasks_open ON tasks (id) WHERE state IN ('asking', 'running');";
@@ -186,7 +190,8 @@ pub struct Tasks {
 
 #[derive(Debug)]
 struct Shared {
-    slots: Arc<Semaphore>,
+    /// How many each user has going on.
+    open: Mutex<HashMap<Arc<str>, usize>>,
     /// Counts changes, for those who wait at a task's URL.
     changed: watch::Sender<u64>,
     /// How the tasks that can be ended early are told to.
@@ -195,15 +200,18 @@ struct Shared {
     responses: Responses,
 }
 
-/// The right to have a task going on.
+/// The right to have a task going on; given back when dropped.
 #[derive(Debug)]
-pub struct Slot(#[expect(dead_code, reason = "held, not read")] OwnedSemaphorePermit);
+pub struct Slot {
+    shared: Arc<Shared>,
+    user: Arc<str>,
+}
 
 impl Tasks {
     /// None yet; `events` is told how they go on.
     pub fn new(events: Events) -> Self {
         let shared = Shared {
-            slots: Arc::new(Semaphore::new(RUNNING_MAX)),
+            open: Mutex::default(),
             changed: watch::Sender::default(),
             stops: Mutex::default(),
             events,
@@ -214,12 +222,18 @@ impl Tasks {
         }
     }
 
-    /// Room for one more, held until it has ended.
-    pub fn slot(&self) -> Result<Slot, Problem> {
-        let slot = Arc::clone(&self.shared.slots).try_acquire_owned();
-        slot.map(Slot).map_err(|_full| {
-            let detail = format!("{RUNNING_MAX} tasks are running or wait for the owner.");
-            Problem::new(Kind::TooManyTasks, detail)
+    /// Room for one more of this user, held until it has ended.
+    pub fn slot(&self, user: &Arc<str>) -> Result<Slot, Problem> {
+        let mut open = self.shared.open();
+        let own = open.get(user).copied().unwrap_or_default();
+        if own >= RUNNING_PER_USER_MAX || open.values().sum::<usize>() >= RUNNING_MAX {
+            let detail = format!("{own} of yours are running or wait for the owner.");
+            return Err(Problem::new(Kind::TooManyTasks, detail));
+        }
+        open.insert(Arc::clone(user), own + 1);
+        Ok(Slot {
+            shared: Arc::clone(&self.shared),
+            user: Arc::clone(user),
         })
     }
 
@@ -279,11 +293,28 @@ impl Tasks {
         self.shared.changed.subscribe()
     }
 
-    fn stops(&self) -> std::sync::MutexGuard<'_, HashMap<i64, Arc<Notify>>> {
+    fn stops(&self) -> MutexGuard<'_, HashMap<i64, Arc<Notify>>> {
         self.shared
             .stops
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    fn open(&self) -> MutexGuard<'_, HashMap<Arc<str>, usize>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut open = self.shared.open();
+        let left = open.get(&self.user).map_or(0, |own| own.saturating_sub(1));
+        match left {
+            0 => drop(open.remove(&self.user)),
+            left => drop(open.insert(Arc::clone(&self.user), left)),
+        }
     }
 }
 
@@ -320,12 +351,7 @@ pub fn begin(
 }
 
 /// Writes how a task ended; one that has ended already stays as it is.
-pub fn finish(
-    connection: &Connection,
-    id: i64,
-    state: State,
-    end: &End,
-) -> Result<(), StoreError> {
+pub fn finish(connection: &Connection, id: i64, state: State, end: &End) -> Result<(), StoreError> {
     let (problem, detail) = end.problem.clone().unzip();
     connection
         .prepare_cached(
@@ -345,17 +371,56 @@ pub fn finish(
     Ok(())
 }
 
-/// At the start: what was going on when the agent was ended is broken off. Gives where the messages are that the radio
-/// had in hand.
-pub fn interrupt(connection: &Connection) -> Result<Vec<String>, StoreError> {
-    let mut update = connection.prepare(
-        "UPDATE tasks SET state = 'interrupted', problem = 'interrupted', changed = ?1, detail =
-         'The agent was ended meanwhile. Nobody knows how far it came; it is not done again by itself.'
-         WHERE state IN ('asking', 'running') RETURNING result",
+/// The hardware is about to be told: from now on nobody knows how far it came if the agent is ended.
+pub fn hand_over(connection: &Connection, id: i64) -> Result<(), StoreError> {
+    connection
+        .prepare_cached("UPDATE tasks SET handed = 1 WHERE id = ?1")?
+        .execute([id])
+        .map_err(full)?;
+    Ok(())
+}
+
+/// A task that the last run of the agent left open.
+#[derive(Debug, Clone)]
+pub struct Left {
+    /// Which.
+    pub id: i64,
+    /// Whose it is.
+    pub user: Arc<str>,
+    /// The resource that was asked for.
+    pub resource: String,
+    /// The message that was to go, if one was.
+    pub result: Option<String>,
+    /// Whether the hardware was told.
+    pub handed: bool,
+}
+
+/// What the last run of the agent left open.
+pub fn left(connection: &Connection) -> Result<Vec<Left>, StoreError> {
+    let mut select = connection.prepare(
+        "SELECT id, user, resource, result, handed FROM tasks WHERE state IN ('asking', 'running')
+         ORDER BY id",
     )?;
-    let results = update.query_map([now()], |row| row.get::<_, Option<String>>(0))?;
-    let results = results.collect::<Result<Vec<_>, _>>()?;
-    Ok(results.into_iter().flatten().collect())
+    let rows = select.query_map([], |row| {
+        Ok(Left {
+            id: row.get(0)?,
+            user: row.get(1)?,
+            resource: row.get(2)?,
+            result: row.get(3)?,
+            handed: row.get(4)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Breaks off what the last run of the agent had begun.
+pub fn interrupt(connection: &Connection, id: i64) -> Result<(), StoreError> {
+    let told = "The agent was ended meanwhile. Nobody knows how far it came; it is not done again by itself.";
+    let end = End {
+        problem: Some(("interrupted".to_owned(), told.to_owned())),
+        ..End::default()
+    };
+    finish(connection, id, State::Interrupted, &end)
 }
 
 /// This user's task of this id.
@@ -372,9 +437,8 @@ pub fn list(
     after: i64,
     limit: u32,
 ) -> Result<(Vec<Task>, bool), StoreError> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM tasks WHERE user = ?1 AND id > ?2 ORDER BY id LIMIT ?3"
-    );
+    let sql =
+        format!("SELECT {COLUMNS} FROM tasks WHERE user = ?1 AND id > ?2 ORDER BY id LIMIT ?3");
     let mut select = connection.prepare_cached(&sql)?;
     let rows = select.query_map(params![user, after, i64::from(limit) + 1], task)?;
     let mut tasks = rows.collect::<Result<Vec<_>, _>>()?;
@@ -420,4 +484,75 @@ fn task(row: &Row<'_>) -> rusqlite::Result<Task> {
         state: State::named(&state),
         item,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn about(user: &str) -> About {
+        About {
+            user: user.into(),
+            resource: "call",
+            action: Action::Execute,
+        }
+    }
+
+    #[test]
+    fn r46_there_is_room_for_so_many_of_one_user_and_of_all() {
+        let tasks = Tasks::new(Events::default());
+        let mut slots = Vec::new();
+        for user in ["alice", "bob", "cy", "dee"] {
+            let user = user.into();
+            slots.extend((0..RUNNING_PER_USER_MAX).map(|_| tasks.slot(&user).unwrap()));
+            assert!(tasks.slot(&user).is_err(), "{user} has as many as one may");
+        }
+        assert_eq!(slots.len(), RUNNING_MAX);
+        assert!(
+            tasks.slot(&"eve".into()).is_err(),
+            "there are as many as may be"
+        );
+        slots.truncate(1);
+        assert!(tasks.slot(&"eve".into()).is_ok());
+        assert_eq!(tasks.shared.open().len(), 1, "who has none is forgotten");
+    }
+
+    #[tokio::test]
+    async fn r46_the_oldest_that_have_ended_go_and_a_restart_interrupts_the_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("db"), &[]).unwrap();
+        let work = store.run(|db| {
+            let db = &db.connection().transaction()?;
+            let open = begin(db, &about("alice"), State::Running, Some("/sms/4"))?;
+            for _ in 0..TASKS_PER_USER_MAX {
+                let id = begin(db, &about("alice"), State::Running, None)?;
+                finish(db, id, State::Done, &End::with("/sms/5".to_owned()))?;
+                // What has ended stays as it is.
+                finish(db, id, State::Failed, &End::default())?;
+            }
+            assert!(one(db, "alice", open)?.is_some(), "it still runs");
+            assert!(one(db, "alice", open + 1)?.is_some());
+            begin(db, &about("alice"), State::Asking, None)?;
+            begin(db, &about("bob"), State::Asking, None)?;
+            assert!(one(db, "alice", open + 1)?.is_none(), "it was the oldest");
+            assert!(one(db, "bob", open)?.is_none(), "it is alice's");
+            let left = left(db)?;
+            let results: Vec<_> = left.iter().map(|left| left.result.as_deref()).collect();
+            assert_eq!(results, [Some("/sms/4"), None, None]);
+            for left in left {
+                interrupt(db, left.id)?;
+            }
+            let (tasks, more) = list(db, "alice", 0, 2)?;
+            assert!(more);
+            let states: Vec<_> = tasks.iter().map(|task| task.state).collect();
+            assert_eq!(states, [State::Interrupted, State::Done]);
+            let stored = tasks.into_iter().nth(1).unwrap().stored("/34600000001");
+            assert_eq!(
+                TASKS.text(&stored.item, "result"),
+                Some("/34600000001/sms/5")
+            );
+            Ok(())
+        });
+        work.await.unwrap();
+    }
 }

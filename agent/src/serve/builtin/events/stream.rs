@@ -71,10 +71,7 @@ pub fn routes(handset: &Handset) -> Router {
         .with_state(listening)
 }
 
-async fn listen(
-    State(listening): State<Listening>,
-    request: Request,
-) -> Result<Response, Problem> {
+async fn listen(State(listening): State<Listening>, request: Request) -> Result<Response, Problem> {
     let headers = request.headers();
     if !takes_events(headers) {
         return Err(Problem::new(

@@ -6,7 +6,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, params};
 
-use crate::gsm::tpdu::{Deliver, Tpdu};
 use crate::gsm::user_data::Concatenation;
 use crate::serve::builtin::store::{StoreError, full};
 
@@ -29,32 +28,13 @@ pub const SCHEMA: &str = "
         UNIQUE (sender, reference, total, number)
     ) STRICT;";
 
-/// A message of which everything is there.
-pub(super) enum Whole {
-    /// In one TPDU.
-    Alone(Deliver, Vec<u8>),
-    /// In several, in their order.
-    Joined(Vec<Deliver>),
-}
-
-impl Whole {
-    /// Its parts.
-    pub(super) fn delivers(&self) -> &[Deliver] {
-        match self {
-            Self::Alone(deliver, _) => std::slice::from_ref(deliver),
-            Self::Joined(delivers) => delivers,
-        }
-    }
-}
-
-/// Keeps a part; gives the message if that was the last one of it.
+/// Keeps a part; gives all of them in a row if that was the last one.
 pub(super) fn take(
     connection: &Connection,
-    deliver: &Deliver,
+    sender: &str,
     joined: Concatenation,
     tpdu: &[u8],
-) -> Result<Option<Whole>, StoreError> {
-    let sender = deliver.from.shown();
+) -> Result<Option<Vec<u8>>, StoreError> {
     let Concatenation {
         reference,
         total,
@@ -88,15 +68,12 @@ pub(super) fn take(
         "DELETE FROM sms_parts WHERE sender = ?1 AND reference = ?2 AND total = ?3",
         params![sender, reference, total],
     )?;
-    // Each was read before it was kept.
-    let delivers = tpdus.iter().filter_map(|tpdu| match Tpdu::decode(tpdu) {
-        Ok(Tpdu::Deliver(deliver)) => Some(deliver),
-        _ => None,
-    });
-    Ok(Some(Whole::Joined(delivers.collect())))
+    Ok(Some(tpdus.concat()))
 }
 
 fn now_s() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+    since.map_or(0, |since| {
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    })
 }

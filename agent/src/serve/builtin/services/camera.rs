@@ -43,7 +43,13 @@ async fn keep_recorded(
     let ending = recorded.media_type.rsplit('/').next().unwrap_or_default();
     let file_name = format!("{}-{stamp}.{ending}", resource.item);
     let (media_type, bytes) = (recorded.media_type, &recorded.bytes);
-    let mut item = describe(resource, media_type, bytes, Some(&file_name), title.as_deref());
+    let mut item = describe(
+        resource,
+        media_type,
+        bytes,
+        Some(&file_name),
+        title.as_deref(),
+    );
     resource.put(&mut item, "taken", Value::Text(taken));
     job.finish(move |connection| {
         let bytes = (recorded.media_type, recorded.bytes.as_slice());

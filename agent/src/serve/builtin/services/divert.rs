@@ -98,25 +98,20 @@ async fn cancel(State(handset): State<Handset>, request: Request) -> Result<Resp
     };
     let act = act(&parts.extensions, &DIVERT, action, content);
     let permit = handset.gate.permit(act).await?;
-    let worker = handset.clone();
-    // The network may have heard of it when its caller goes: then it is done to the end.
+    // The network may have heard of it when its caller goes: then it is done to the end, and written down.
     let cancelled = tokio::spawn(async move {
         for reason in reasons {
-            worker.device.divert(reason, None).await?;
+            handset.device.divert(reason, None).await?;
         }
-        Ok::<_, DeviceError>(())
+        permit.done("204");
+        let remember = handset
+            .store
+            .run(move |db| keyed.remember(db.connection(), StatusCode::NO_CONTENT, None));
+        remember.await?;
+        Ok::<_, Problem>(StatusCode::NO_CONTENT.into_response())
     });
-    match cancelled.await {
-        Ok(cancelled) => cancelled?,
-        Err(_) => return Err(Problem::new(Kind::Internal, "The service broke off.")),
-    }
-    permit.done("204");
-    let remember = move |connection: &_| keyed.remember(connection, StatusCode::NO_CONTENT, None);
-    handset
-        .store
-        .run(move |db| remember(db.connection()))
-        .await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    let broken = |_| Problem::new(Kind::Internal, "The service broke off.");
+    cancelled.await.map_err(broken)?
 }
 
 fn reasons(uri: &Uri) -> Result<Vec<DivertReason>, Problem> {

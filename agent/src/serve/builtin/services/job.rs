@@ -25,8 +25,8 @@ pub struct Job {
     pub about: About,
     /// Its task.
     pub id: i64,
-    /// Its right.
-    pub permit: Permit,
+    /// Its right; `None`: the last run of the agent had it.
+    pub permit: Option<Permit>,
     /// Its room.
     pub slot: Slot,
 }
@@ -58,7 +58,9 @@ impl Job {
             let transaction = db.connection().transaction()?;
             let draft = match draft {
                 Some((resource, item, composed)) => {
-                    let bytes = composed.as_ref().map(|c| ("message/rfc822", c.bytes.as_slice()));
+                    let bytes = composed
+                        .as_ref()
+                        .map(|c| ("message/rfc822", c.bytes.as_slice()));
                     let id = keep(&transaction, resource, item, bytes)?;
                     Some((resource, id))
                 }
@@ -79,6 +81,17 @@ impl Job {
             .tasks
             .tell(id, about, State::Running, &End::default());
         Ok((self, draft))
+    }
+
+    /// Says that the hardware is about to be told. What can't be written down is not begun: after a kill it would be
+    /// done again.
+    pub async fn hand_over(&self) -> Result<(), Problem> {
+        let id = self.id;
+        let work = self
+            .handset
+            .store
+            .run(move |db| tasks::hand_over(db.connection(), id));
+        Ok(work.await?)
     }
 
     /// Has the hardware do it, and writes what came of it.
@@ -151,7 +164,9 @@ impl Job {
             (None, Some(result)) => format!("{} {result}", state.name()),
             (None, None) => state.name().to_owned(),
         };
-        permit.done(&outcome);
+        if let Some(permit) = permit {
+            permit.done(&outcome);
+        }
         drop(slot);
     }
 }
@@ -198,7 +213,13 @@ pub fn set_state(
     state: &str,
     error: Option<&str>,
 ) -> Result<(), StoreError> {
-    items::set(connection, resource, id, "state", Value::Text(state.to_owned()))?;
+    items::set(
+        connection,
+        resource,
+        id,
+        "state",
+        Value::Text(state.to_owned()),
+    )?;
     if let Some(error) = error {
         let short: String = error.chars().take(256).collect();
         items::set(connection, resource, id, "error", Value::Text(short))?;

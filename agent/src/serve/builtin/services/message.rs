@@ -89,7 +89,13 @@ pub async fn run(job: Job, draft: Draft) {
     job.finish(move |connection| {
         set_state(connection, resource, id, "sent", None)?;
         if let Some(message_id) = message_id {
-            items::set(connection, resource, id, "message_id", Value::Text(message_id))?;
+            items::set(
+                connection,
+                resource,
+                id,
+                "message_id",
+                Value::Text(message_id),
+            )?;
         }
         let event = message_event(resource, id, "sent");
         Ok((State::Done, End::default(), Some(event)))
@@ -112,6 +118,7 @@ async fn send(job: &Job, resource: &'static Resource, id: i64) -> Result<Option<
         let detail = "It was deleted before it went.";
         return Err(Problem::new(Kind::NotFound, detail));
     };
+    job.hand_over().await?;
     let device = &job.handset.device;
     match resource.name {
         "mms" => Ok(Some(device.send_mms(&message).await?)),

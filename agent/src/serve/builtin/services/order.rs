@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use super::descriptions::{
-    CALL, DIVERT, PHOTOGRAPH, RECORD_VIDEO, SEND_EMAIL, SEND_MMS, SEND_SMS,
-};
+use super::descriptions::{CALL, DIVERT, PHOTOGRAPH, RECORD_VIDEO, SEND_EMAIL, SEND_MMS, SEND_SMS};
 use crate::device::{Capabilities, DeviceError, Diversion, DivertReason, Number};
 use crate::serve::builtin::problem::Problem;
 use crate::serve::builtin::resource::{FieldError, Item, Resource, Value};
@@ -120,7 +118,9 @@ fn number(resource: &Resource, item: &Item, name: &str) -> Result<Number, FieldE
     let text = resource.text(item, name).unwrap_or_default();
     Number::parse(text).ok_or_else(|| {
         let most = Number::DIGITS_MAX;
-        let fault = format!("must be a number that can be dialled: 1 to {most} digits, after a + if need be");
+        let fault = format!(
+            "must be a number that can be dialled: 1 to {most} digits, after a + if need be"
+        );
         FieldError::new(name, fault)
     })
 }
@@ -169,9 +169,12 @@ fn message(resource: &'static Resource, item: &Item) -> Result<Message, FieldErr
         })?;
         attachments.push(attached);
     }
-    let says = ["subject", "text"].iter().any(|f| resource.value(item, f).is_some());
+    let says = ["subject", "text"]
+        .iter()
+        .any(|f| resource.value(item, f).is_some());
     if !says && attachments.is_empty() {
-        let fault = "is needed, or a subject, or something attached: a message has to say something";
+        let fault =
+            "is needed, or a subject, or something attached: a message has to say something";
         return Err(FieldError::new("text", fault));
     }
     Ok(Message {
@@ -186,7 +189,9 @@ fn attached(href: &str) -> Option<Attached> {
     let mut segments = href.strip_prefix('/')?.rsplit('/');
     let id = segments.next()?.parse().ok().filter(|id| *id > 0)?;
     let name = segments.next()?;
-    let found = [&IMAGES, &SOUNDS, &VIDEOS].into_iter().find(|r| r.name == name)?;
+    let found = [&IMAGES, &SOUNDS, &VIDEOS]
+        .into_iter()
+        .find(|r| r.name == name)?;
     match (segments.next(), segments.next()) {
         (None, _) => Some((found, id)),
         (Some(number), None) if number.bytes().all(|b| b.is_ascii_digit()) => Some((found, id)),
@@ -224,27 +229,106 @@ mod tests {
             (&CALL, r#"{"number": "+34600000002;rm"}"#, "number"),
             (&DIVERT, r#"{"reason": "busy"}"#, "to"),
             (&DIVERT, r#"{"reason": "always", "to": "1"}"#, "reason"),
-            (&DIVERT, r#"{"reason": "busy", "to": "1", "after_s": 5}"#, "after_s"),
-            (&DIVERT, r#"{"reason": "no-answer", "to": "1", "after_s": 7}"#, "after_s"),
+            (
+                &DIVERT,
+                r#"{"reason": "busy", "to": "1", "after_s": 5}"#,
+                "after_s",
+            ),
+            (
+                &DIVERT,
+                r#"{"reason": "no-answer", "to": "1", "after_s": 7}"#,
+                "after_s",
+            ),
             (&SEND_SMS, r#"{"number": "600123456"}"#, "text"),
-            (&SEND_MMS, r#"{"to": ["600123456", "nobody"], "text": "x"}"#, "to[1]"),
+            (
+                &SEND_MMS,
+                r#"{"to": ["600123456", "nobody"], "text": "x"}"#,
+                "to[1]",
+            ),
             (&SEND_MMS, r#"{"to": ["600123456"]}"#, "text"),
-            (&SEND_MMS, r#"{"to": ["1"], "attach": ["/contacts/1"]}"#, "attach[0]"),
-            (&SEND_EMAIL, r#"{"to": ["a@b", "a,b@c"], "text": "x"}"#, "to[1]"),
-            (&SEND_EMAIL, r#"{"to": ["a@b"], "bcc": ["@c"], "text": "x"}"#, "bcc[0]"),
+            (
+                &SEND_MMS,
+                r#"{"to": ["1"], "attach": ["/contacts/1"]}"#,
+                "attach[0]",
+            ),
+            (
+                &SEND_EMAIL,
+                r#"{"to": ["a@b", "a,b@c"], "text": "x"}"#,
+                "to[1]",
+            ),
+            (
+                &SEND_EMAIL,
+                r#"{"to": ["a@b"], "bcc": ["@c"], "text": "x"}"#,
+                "bcc[0]",
+            ),
             (&RECORD_VIDEO, r#"{"length_s": 61}"#, "length_s"),
         ] {
             let error = read(resource, body).unwrap_err();
             assert_eq!(error.field, field, "{body}: {error}");
         }
-        let order = read(&SEND_EMAIL, r#"{"to": ["Ada <a@b>"], "attach": ["/images/3", "/34600000001/sounds/1"]}"#);
+        let order = read(
+            &SEND_EMAIL,
+            r#"{"to": ["Ada <a@b>"], "attach": ["/images/3", "/34600000001/sounds/1"]}"#,
+        );
         let attached = order.unwrap();
-        let names: Vec<_> = attached.attachments().iter().map(|(r, id)| (r.name, *id)).collect();
+        let names: Vec<_> = attached
+            .attachments()
+            .iter()
+            .map(|(r, id)| (r.name, *id))
+            .collect();
         assert_eq!(names, [("images", 3), ("sounds", 1)]);
-        let order = read(&DIVERT, r#"{"reason": "no-answer", "to": "+1 555", "after_s": 20}"#);
+        let order = read(
+            &DIVERT,
+            r#"{"reason": "no-answer", "to": "+1 555", "after_s": 20}"#,
+        );
         assert!(matches!(
             order.unwrap(),
-            Order::Divert(DivertReason::NoAnswer, Diversion { after_s: Some(20), .. })
+            Order::Divert(
+                DivertReason::NoAnswer,
+                Diversion {
+                    after_s: Some(20),
+                    ..
+                }
+            )
         ));
+    }
+
+    #[test]
+    fn r40_r46_what_the_device_lacks_is_told_before_anybody_is_asked() {
+        let nothing = Capabilities {
+            battery: false,
+            coverage: false,
+            mode: false,
+            calls: false,
+            diversion: false,
+            sms: false,
+            mms: false,
+            email: false,
+            camera: false,
+            video: false,
+            video_s_max: 0,
+            sim: false,
+        };
+        for (resource, body) in [
+            (&CALL, r#"{"number": "1"}"#),
+            (&DIVERT, r#"{"reason": "busy", "to": "1"}"#),
+            (&SEND_SMS, r#"{"number": "1", "text": "x"}"#),
+            (&SEND_MMS, r#"{"to": ["1"], "text": "x"}"#),
+            (&SEND_EMAIL, r#"{"to": ["a@b"], "text": "x"}"#),
+            (&PHOTOGRAPH, "{}"),
+            (&RECORD_VIDEO, "{}"),
+        ] {
+            let problem = read(resource, body)
+                .unwrap()
+                .supported(&nothing)
+                .unwrap_err();
+            let (status, slug, _) = problem.kind().told();
+            assert_eq!(
+                (status.as_u16(), slug),
+                (501, "unsupported-by-device"),
+                "{}",
+                resource.name
+            );
+        }
     }
 }

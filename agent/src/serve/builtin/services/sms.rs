@@ -75,6 +75,15 @@ pub fn draft(to: &Number, text: &str) -> Result<Item, Problem> {
     Ok(item)
 }
 
+/// The number and the text of a message that is kept, and did not go yet.
+pub fn kept(connection: &Connection, id: i64) -> Result<Option<(Number, String)>, StoreError> {
+    let Some(stored) = items::item(connection, &SMS, id)? else {
+        return Ok(None);
+    };
+    let text = |name| SMS.text(&stored.item, name).unwrap_or_default();
+    Ok(Number::parse(text("number")).map(|to| (to, text("text").to_owned())))
+}
+
 /// Hands every part to the radio, one after the other.
 pub async fn run(job: Job, to: &Number, text: &str, draft: Draft) {
     let Some((_, item)) = draft else {
@@ -89,6 +98,9 @@ pub async fn run(job: Job, to: &Number, text: &str, draft: Draft) {
             return job.failed(problem, draft).await;
         }
     };
+    if let Err(problem) = job.hand_over().await {
+        return job.failed(problem, draft).await;
+    }
     for tpdu in tpdus {
         match job.handset.device.send_sms(&tpdu).await {
             Ok(reference) => {
@@ -147,7 +159,13 @@ fn sent(
     connection
         .prepare_cached("DELETE FROM sms_sent WHERE id <= ?1")?
         .execute([last - i64::from(SENT_MAX)])?;
-    items::set(connection, &SMS, item, "reference", Value::Number(reference.into()))?;
+    items::set(
+        connection,
+        &SMS,
+        item,
+        "reference",
+        Value::Number(reference.into()),
+    )?;
     Ok(())
 }
 
@@ -184,14 +202,21 @@ pub fn settle(
     };
     let settled = conclude(connection, item)?;
     if let (Some(reason), Some(_)) = (reason, &settled) {
-        items::set(connection, &SMS, item, "error", Value::Text(reason.to_owned()))?;
+        items::set(
+            connection,
+            &SMS,
+            item,
+            "error",
+            Value::Text(reason.to_owned()),
+        )?;
     }
     Ok(settled)
 }
 
 /// What the parts of a message say together, once they do.
 fn conclude(connection: &Connection, item: i64) -> Result<Option<Settled>, StoreError> {
-    let sql = "SELECT sum(state = 'delivered'), sum(state = 'failed') FROM sms_sent WHERE item = ?1";
+    let sql =
+        "SELECT sum(state = 'delivered'), sum(state = 'failed') FROM sms_sent WHERE item = ?1";
     let (delivered, failed): (Option<i64>, Option<i64>) = connection
         .prepare_cached(sql)?
         .query_row([item], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -227,5 +252,7 @@ fn compared(number: &str) -> String {
 
 fn now_s() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+    since.map_or(0, |since| {
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    })
 }

@@ -31,7 +31,10 @@ const AGAIN_S: HeaderValue = HeaderValue::from_static("2");
 pub fn routes(handset: &Handset) -> Router {
     let allow = |methods: &'static str| async move { (StatusCode::NO_CONTENT, [(ALLOW, methods)]) };
     Router::new()
-        .route("/tasks", get(all).options(move || allow("GET, HEAD, OPTIONS")))
+        .route(
+            "/tasks",
+            get(all).options(move || allow("GET, HEAD, OPTIONS")),
+        )
         .route(
             "/tasks/{id}",
             get(show)
@@ -123,12 +126,7 @@ async fn response(
 }
 
 /// A task with its status and headers.
-pub fn told(
-    headers: &HeaderMap,
-    status: StatusCode,
-    task: Task,
-    format: Format,
-) -> Response {
+pub fn told(headers: &HeaderMap, status: StatusCode, task: Task, format: Format) -> Response {
     let open = task.state.is_open();
     let mut response = answer::item(&TASKS, &task.stored(prefix(headers)), status, format);
     if open {
