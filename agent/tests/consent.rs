@@ -32,6 +32,14 @@ async fn r50_a_notifier_without_authentication_does_not_start() {
         "{told}"
     );
     assert!(!agent.path("handset.db").exists());
+    let users = "[[user]]\nname = \"alice\"\npassword = \"wonderland\"\n[builtin]\ndatabase = \"handset.db\"\n";
+    agent.configure(&[&gateway], users);
+    let told = command(&["check", "--config"], &agent.path("agent.toml"));
+    let noted = String::from_utf8(told.stderr).unwrap();
+    assert!(
+        noted.contains("without [owner] there is no screen to answer on"),
+        "{noted}"
+    );
     agent.configure(&[&gateway], &format!("{open}[consent]\nenabled = false\n"));
     let told = command(&["check", "--config"], &agent.path("agent.toml"));
     assert_eq!(told.status.code(), Some(0), "{told:?}");

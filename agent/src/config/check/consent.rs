@@ -39,18 +39,18 @@ impl Check<'_> {
             prompt_timeout_s,
             audit_rows_max,
         } = consent.map(Spanned::into_inner).unwrap_or_default();
-        let said = enabled.as_ref().map(Spanned::span);
+        let said = enabled.as_ref().map(Spanned::span).or(span);
         let enabled = enabled.is_none_or(Spanned::into_inner);
         if enabled && authenticated == Some(false) {
             self.error(
-                said.or(span),
+                said.clone(),
                 "consent.enabled: the owner can only be asked about callers who say who they are; \
                  say enabled = false under [consent], or choose another authentication than \"none\"",
             );
         }
         if enabled && !owner {
             self.note(
-                said.or(span),
+                said,
                 "consent: without [owner] there is no screen to answer on; what no [[grant]] permits is denied \
                  when its prompt's time is over",
             );

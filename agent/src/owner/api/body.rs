@@ -71,7 +71,7 @@ pub(super) fn unknown(key: &str, known: &str) -> Problem {
 
 /// An id of a path.
 pub(super) fn id<T: std::str::FromStr>(text: &str, what: &str) -> Result<T, Problem> {
-    text.parse().map_err(|_| gone(what))
+    text.parse().map_err(|_not_a_number| gone(what))
 }
 
 /// What is not there (any more).

@@ -36,7 +36,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(15);
 pub(super) async fn stream(State(owner): Shared) -> Result<Response, Problem> {
     let place = Arc::clone(&owner.streams)
         .try_acquire_owned()
-        .map_err(|_| {
+        .map_err(|_full| {
             let detail = format!("{STREAMS_MAX} screens are open already; close one.");
             Problem::new(Kind::TooManyListeners, detail)
         })?;

@@ -354,7 +354,7 @@ pub fn grant(
 }
 
 /// Entries whose time was over long ago go.
-fn tidy(connection: &Connection, now: Moment) -> Result<(), StoreError> {
+pub(super) fn tidy(connection: &Connection, now: Moment) -> Result<(), StoreError> {
     connection.execute(
         "DELETE FROM access WHERE until <= ?1",
         [now.0.saturating_sub(EXPIRED_SHOWN_MS)],

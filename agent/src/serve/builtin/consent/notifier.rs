@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::RETRY_AFTER;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -16,6 +17,7 @@ use super::log::{self, Filter, Told};
 use super::prompts::{Open, Refusal, Table, Ticket, Verdict};
 use super::{Act, By, ConsentConfig, Moment, Permit};
 use crate::serve::builtin::authentication::Caller;
+use crate::serve::builtin::authentication::users::NAME_CHARS_MAX;
 use crate::serve::builtin::events::Events;
 use crate::serve::builtin::problem::{Kind, Problem};
 use crate::serve::builtin::resource::Action;
@@ -44,6 +46,7 @@ impl Notifier {
         store
             .run(move |db| {
                 let transaction = db.connection().transaction()?;
+                access::tidy(&transaction, Moment::now())?;
                 for (subject, access) in &grants {
                     access::grant(&transaction, Moment::now(), subject, *access)?;
                 }
@@ -108,6 +111,7 @@ impl Notifier {
 
     /// See [`super::Gate::locked_out`].
     pub(super) fn locked_out(&self, user: &str) {
+        let user: String = user.chars().take(NAME_CHARS_MAX).collect();
         let act = Act {
             caller: Caller(Some(user.into())),
             resource: "sign-in",
@@ -153,16 +157,20 @@ impl Notifier {
         Ok(Some(Ok(permit)))
     }
 
+    /// By then every prompt that is open now has its answer, or is over.
+    fn too_many(&self) -> Problem {
+        let seconds = self.prompt_timeout.unwrap_or_default().as_secs();
+        Problem::new(
+            Kind::TooManyPrompts,
+            "The owner is asked as much as can be answered. Try again when earlier requests have their answer.",
+        )
+        .with_header(RETRY_AFTER, seconds.into())
+    }
+
     fn refuse(&self, act: &Act, refusal: Refusal) -> Problem {
         let (by, problem) = match refusal {
             Refusal::Silenced => (By::Silenced, silenced()),
-            Refusal::TooMany => (
-                By::Limit,
-                Problem::new(
-                    Kind::TooManyPrompts,
-                    "The owner is asked as much as can be answered. Try again when earlier requests have their answer.",
-                ),
-            ),
+            Refusal::TooMany => (By::Limit, self.too_many()),
         };
         self.audit.later(self.audit.line(act, false, by));
         problem
