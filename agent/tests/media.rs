@@ -9,7 +9,8 @@ use serde_json::json;
 use support::{Agent, Answer, Channel, Gateway, Signaling, soon, until};
 use tokio::io::AsyncReadExt;
 
-const OPEN: &str = "authentication = \"none\"\n[consent]\nenabled = false\n[builtin]\ndatabase = \"handset.db\"\n";
+const OPEN: &str =
+    "authentication = \"none\"\n[consent]\nenabled = false\n[builtin]\ndatabase = \"handset.db\"\n";
 
 struct Handset {
     gateway: Gateway,
@@ -80,7 +81,11 @@ fn detail(answer: &Answer) -> String {
 
 fn jpeg(width: u32, height: u32) -> Vec<u8> {
     let picture = RgbImage::from_fn(width, height, |x, y| {
-        Rgb([u8::try_from(x % 256).unwrap(), u8::try_from(y % 256).unwrap(), 90])
+        Rgb([
+            u8::try_from(x % 256).unwrap(),
+            u8::try_from(y % 256).unwrap(),
+            90,
+        ])
     });
     let mut bytes = Cursor::new(Vec::new());
     let picture = DynamicImage::ImageRgb8(picture);
@@ -105,23 +110,40 @@ async fn r21_a_picture_comes_goes_and_is_described() {
     assert_eq!(added.header("location"), "/images/1");
 
     // The bytes for whoever wants a picture, the description for everybody else.
-    for accept in ["image/*", "image/jpeg", "image/avif,image/webp,image/*;q=0.8", "image/jpeg, application/json;q=0.9"] {
-        let answer = handset.get("/images/1", &format!("Accept: {accept}\r\n")).await;
-        assert_eq!((answer.status, answer.header("content-type")), (200, "image/jpeg"), "{accept}");
+    for accept in [
+        "image/*",
+        "image/jpeg",
+        "image/avif,image/webp,image/*;q=0.8",
+        "image/jpeg, application/json;q=0.9",
+    ] {
+        let answer = handset
+            .get("/images/1", &format!("Accept: {accept}\r\n"))
+            .await;
+        assert_eq!(
+            (answer.status, answer.header("content-type")),
+            (200, "image/jpeg"),
+            "{accept}"
+        );
         assert!(answer.bytes == picture, "{accept}");
         assert_eq!(answer.header("vary"), "Accept");
     }
     for accept in ["*/*", "application/json", "text/html, */*;q=0.8"] {
-        let answer = handset.get("/images/1", &format!("Accept: {accept}\r\n")).await;
+        let answer = handset
+            .get("/images/1", &format!("Accept: {accept}\r\n"))
+            .await;
         assert_eq!(answer.json(), told, "{accept}");
     }
-    let xml = handset.get("/images/1", "Accept: application/xml\r\n").await;
+    let xml = handset
+        .get("/images/1", "Accept: application/xml\r\n")
+        .await;
     assert!(xml.body.contains("<width>640</width>"), "{}", xml.body);
     let refused = handset.get("/images/1", "Accept: image/png\r\n").await;
     assert_eq!(slug(&refused), "not-acceptable");
     assert!(detail(&refused).contains("image/jpeg"), "{}", refused.body);
 
-    let content = handset.get("/images/1/content", "Accept: text/plain\r\n").await;
+    let content = handset
+        .get("/images/1/content", "Accept: text/plain\r\n")
+        .await;
     assert_eq!(content.status, 200);
     assert!(content.bytes == picture);
     let headers = [
@@ -129,17 +151,37 @@ async fn r21_a_picture_comes_goes_and_is_described() {
         ("accept-ranges", "bytes"),
         ("cache-control", "no-store"),
         ("x-content-type-options", "nosniff"),
-        ("content-disposition", "inline; filename=\"Caf_.jpg\"; filename*=UTF-8''Caf%C3%A9.jpg"),
+        (
+            "content-disposition",
+            "inline; filename=\"Caf_.jpg\"; filename*=UTF-8''Caf%C3%A9.jpg",
+        ),
     ];
     for (name, value) in headers {
         assert_eq!(content.header(name), value);
     }
-    assert!(content.header("content-security-policy").starts_with("sandbox;"));
-    let allow = handset.begin("OPTIONS /images/1/content", "").await.answer().await;
-    assert_eq!((allow.status, allow.header("allow")), (204, "GET, HEAD, OPTIONS"));
+    assert!(
+        content
+            .header("content-security-policy")
+            .starts_with("sandbox;")
+    );
+    let allow = handset
+        .begin("OPTIONS /images/1/content", "")
+        .await
+        .answer()
+        .await;
+    assert_eq!(
+        (allow.status, allow.header("allow")),
+        (204, "GET, HEAD, OPTIONS")
+    );
 
     assert_eq!(handset.delete("/images/1").await, 204);
-    for gone in ["/images/1", "/images/1/content", "/images/1/thumbnail", "/images/x/content", "/images/01/content"] {
+    for gone in [
+        "/images/1",
+        "/images/1/content",
+        "/images/1/thumbnail",
+        "/images/x/content",
+        "/images/01/content",
+    ] {
         assert_eq!(slug(&handset.get(gone, "").await), "not-found", "{gone}");
     }
     // Contacts have no files.
@@ -152,11 +194,16 @@ async fn r21_r23_any_part_of_a_file_is_given() {
     // Longer than what is kept in one piece.
     let mut film = b"\0\0\0\x18ftypisom\0\0\0\0isomiso2".to_vec();
     film.extend((0..700_000_u32).map(|at| u8::try_from(at % 251).unwrap()));
-    let url = handset.added("/videos", "Content-Type: video/mp4\r\n", &film).await;
+    let url = handset
+        .added("/videos", "Content-Type: video/mp4\r\n", &film)
+        .await;
     let (last, count) = (film.len() - 1, film.len());
     let content = format!("{url}/content");
     let whole = handset.head(&content, "Range: bytes=0-0\r\n").await;
-    assert_eq!((whole.status, whole.header("content-length")), (200, &*count.to_string()));
+    assert_eq!(
+        (whole.status, whole.header("content-length")),
+        (200, &*count.to_string())
+    );
     let etag = whole.header("etag").to_owned();
     assert!(etag.starts_with('"'), "a strong one: {etag}");
 
@@ -175,25 +222,43 @@ async fn r21_r23_any_part_of_a_file_is_given() {
         assert_eq!(answer.header("content-range"), told);
         assert_eq!(answer.header("etag"), etag);
     }
-    let beyond = handset.get(&content, &format!("Range: bytes={count}-\r\n")).await;
-    assert_eq!((beyond.status, beyond.header("content-range")), (416, &*format!("bytes */{count}")));
+    let beyond = handset
+        .get(&content, &format!("Range: bytes={count}-\r\n"))
+        .await;
+    assert_eq!(
+        (beyond.status, beyond.header("content-range")),
+        (416, &*format!("bytes */{count}"))
+    );
     assert_eq!(slug(&beyond), "range-not-satisfiable");
     let several = handset.get(&content, "Range: bytes=0-0,5-6\r\n").await;
     assert_eq!((several.status, several.bytes.len()), (200, count));
 
-    let known = handset.get(&content, &format!("If-None-Match: {etag}\r\n")).await;
-    assert_eq!((known.status, known.bytes.len(), known.header("etag")), (304, 0, &*etag));
+    let known = handset
+        .get(&content, &format!("If-None-Match: {etag}\r\n"))
+        .await;
+    assert_eq!(
+        (known.status, known.bytes.len(), known.header("etag")),
+        (304, 0, &*etag)
+    );
     let resumed = format!("Range: bytes=9-\r\nIf-Range: {etag}\r\n");
     assert_eq!(handset.get(&content, &resumed).await.status, 206);
-    let another = handset.get(&content, "Range: bytes=9-\r\nIf-Range: \"x\"\r\n").await;
+    let another = handset
+        .get(&content, "Range: bytes=9-\r\nIf-Range: \"x\"\r\n")
+        .await;
     assert_eq!((another.status, another.bytes.len()), (200, count));
     // The same from the item itself, for a caller that prefers the bytes.
-    let part = handset.get(&url, "Accept: video/*\r\nRange: bytes=4-11\r\n").await;
+    let part = handset
+        .get(&url, "Accept: video/*\r\nRange: bytes=4-11\r\n")
+        .await;
     assert_eq!((part.status, &part.bytes[..]), (206, &b"ftypisom"[..]));
     // The tag of the bytes is a tag of the item.
-    let mut stale = handset.begin(&format!("DELETE {url}"), "If-Match: \"x\"\r\n").await;
+    let mut stale = handset
+        .begin(&format!("DELETE {url}"), "If-Match: \"x\"\r\n")
+        .await;
     assert_eq!(stale.answer().await.status, 412);
-    let mut fresh = handset.begin(&format!("DELETE {url}"), &format!("If-Match: {etag}\r\n")).await;
+    let mut fresh = handset
+        .begin(&format!("DELETE {url}"), &format!("If-Match: {etag}\r\n"))
+        .await;
     assert_eq!(fresh.answer().await.status, 204);
 }
 
@@ -202,14 +267,23 @@ async fn r21_thumbnails_are_small_pictures() {
     let mut handset = Handset::start("").await;
     let url = handset.added("/images", JPEG, &jpeg(1000, 500)).await;
     let small = handset.get(&format!("{url}/thumbnail"), "").await;
-    assert_eq!((small.status, small.header("content-type")), (200, "image/jpeg"));
+    assert_eq!(
+        (small.status, small.header("content-type")),
+        (200, "image/jpeg")
+    );
     let picture = image::load_from_memory(&small.bytes).unwrap();
     assert_eq!((picture.width(), picture.height()), (160, 80));
     let again = handset.get(&format!("{url}/thumbnail"), "").await;
     assert!(again.bytes == small.bytes, "it was kept");
     let etag = format!("If-None-Match: {}\r\n", small.header("etag"));
-    assert_eq!(handset.get(&format!("{url}/thumbnail"), &etag).await.status, 304);
-    assert_eq!(handset.get(&format!("{url}/content"), &etag).await.status, 200);
+    assert_eq!(
+        handset.get(&format!("{url}/thumbnail"), &etag).await.status,
+        304
+    );
+    assert_eq!(
+        handset.get(&format!("{url}/content"), &etag).await.status,
+        200
+    );
 
     // A file that says that it has more pixels than memory should hold, and one that is broken.
     let mut bomb = jpeg(8, 8);
@@ -223,7 +297,9 @@ async fn r21_thumbnails_are_small_pictures() {
         }
     }
     let sound = b"ID3\x04\0\0\0\0\0\0";
-    let url = handset.added("/sounds", "Content-Type: audio/mp3\r\n", sound).await;
+    let url = handset
+        .added("/sounds", "Content-Type: audio/mp3\r\n", sound)
+        .await;
     let none = handset.get(&format!("{url}/thumbnail"), "").await;
     assert_eq!(slug(&none), "no-thumbnail");
 }
@@ -233,7 +309,13 @@ async fn r22_a_sound_tells_how_long_it_is() {
     let mut handset = Handset::start("").await;
     let mut wav = b"RIFF\xa4\x3e\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data\x80\x3e\0\0".to_vec();
     wav.resize(44 + 16_000, 0);
-    let added = handset.post("/sounds", "Content-Type: audio/x-wav\r\nSlug: beep.wav\r\n", &wav).await;
+    let added = handset
+        .post(
+            "/sounds",
+            "Content-Type: audio/x-wav\r\nSlug: beep.wav\r\n",
+            &wav,
+        )
+        .await;
     assert_eq!(
         added.json(),
         json!({"id": "1", "store": "phone", "title": "beep.wav", "file_name": "beep.wav",
@@ -250,16 +332,55 @@ async fn r17_r21_what_is_no_picture_is_refused_and_leaves_nothing() {
     let mut handset = Handset::start("").await;
     let picture = jpeg(16, 16);
     let cases: [(&str, &str, &[u8], u16, &str, &str); 6] = [
-        ("/images", JPEG, b"\x89PNG\r\n\x1a\n", 400, "bad-item", "They look like image/png"),
-        ("/images", JPEG, b"<html>", 400, "bad-item", "not image/jpeg"),
+        (
+            "/images",
+            JPEG,
+            b"\x89PNG\r\n\x1a\n",
+            400,
+            "bad-item",
+            "They look like image/png",
+        ),
+        (
+            "/images",
+            JPEG,
+            b"<html>",
+            400,
+            "bad-item",
+            "not image/jpeg",
+        ),
         ("/images", JPEG, b"", 400, "bad-item", "There are none"),
-        ("/sounds", "Content-Type: audio/mpeg\r\n", &picture, 400, "bad-item", "They look like image/jpeg"),
-        ("/sounds", JPEG, &picture, 415, "unsupported-media-type", "audio/mpeg"),
-        ("/images", "Content-Type: application/json\r\n", b"{}", 415, "unsupported-media-type", "image/jpeg"),
+        (
+            "/sounds",
+            "Content-Type: audio/mpeg\r\n",
+            &picture,
+            400,
+            "bad-item",
+            "They look like image/jpeg",
+        ),
+        (
+            "/sounds",
+            JPEG,
+            &picture,
+            415,
+            "unsupported-media-type",
+            "audio/mpeg",
+        ),
+        (
+            "/images",
+            "Content-Type: application/json\r\n",
+            b"{}",
+            415,
+            "unsupported-media-type",
+            "image/jpeg",
+        ),
     ];
     for (path, headers, body, status, kind, says) in cases {
         let refused = handset.post(path, headers, body).await;
-        assert_eq!((refused.status, &*slug(&refused)), (status, kind), "{headers}{body:?}");
+        assert_eq!(
+            (refused.status, &*slug(&refused)),
+            (status, kind),
+            "{headers}{body:?}"
+        );
         assert!(detail(&refused).contains(says), "{}", refused.body);
     }
     // One that is said to be too long is refused before it is sent; one that says nothing, once it is.
@@ -285,8 +406,19 @@ async fn r17_r23_the_room_for_files_is_bounded_and_is_given_back() {
     let webm = "Content-Type: video/webm\r\n";
     let url = handset.added("/videos", webm, &film).await;
     let full = handset.post("/videos", webm, &film).await;
-    assert_eq!((full.status, &*slug(&full)), (507, "store-full"), "{}", full.body);
-    assert_eq!(handset.get("/videos", "").await.json()["videos"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        (full.status, &*slug(&full)),
+        (507, "store-full"),
+        "{}",
+        full.body
+    );
+    assert_eq!(
+        handset.get("/videos", "").await.json()["videos"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
     assert_eq!(handset.delete(&url).await, 204);
     // An agent that is killed in the middle keeps nothing of what came.
     let headers = format!("{webm}Content-Length: 1900000\r\n");
@@ -306,7 +438,13 @@ async fn r17_r23_the_room_for_files_is_bounded_and_is_given_back() {
         }
     })
     .await;
-    assert_eq!(handset.get("/videos", "").await.json()["videos"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        handset.get("/videos", "").await.json()["videos"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
 }
 
 #[tokio::test]
@@ -319,7 +457,13 @@ async fn r21_a_picture_that_is_sent_twice_with_one_key_is_there_once() {
     assert_eq!(first, second);
     let reused = handset.post("/images", &headers, &other).await;
     assert_eq!(slug(&reused), "key-reused");
-    assert_eq!(handset.get("/images", "").await.json()["images"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        handset.get("/images", "").await.json()["images"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
 }
 
 /// What stands at each place of the long film.
@@ -357,7 +501,9 @@ async fn r23_a_long_film_is_never_in_memory() {
     assert_eq!(head.header("content-length"), BYTES.to_string());
     let (mut came, mut bytes) = (0, vec![0; 256 * 1024]);
     while came < BYTES {
-        soon("a piece comes", channel.stream.read_exact(&mut bytes)).await.unwrap();
+        soon("a piece comes", channel.stream.read_exact(&mut bytes))
+            .await
+            .unwrap();
         let mut expected: Vec<u8> = (came..came + piece).map(filling).collect();
         if came == 0 {
             expected[..4].copy_from_slice(b"\x1a\x45\xdf\xa3");

@@ -7,7 +7,8 @@ mod support;
 use serde_json::{Value, json};
 use support::{Agent, Answer, Gateway, Signaling};
 
-const OPEN: &str = "authentication = \"none\"\n[builtin]\ndatabase = \"handset.db\"\n[consent]\nenabled = false\n";
+const OPEN: &str =
+    "authentication = \"none\"\n[builtin]\ndatabase = \"handset.db\"\n[consent]\nenabled = false\n";
 
 struct Handset {
     gateway: Gateway,
@@ -172,11 +173,22 @@ async fn r26_an_email_from_outlook_is_kept_and_read() {
     assert!(handset.part(&url, 1).await.bytes == file("dot.png"));
     let inner = handset.part(&url, 2).await;
     assert_eq!(inner.header("content-type"), "message/rfc822");
-    assert!(inner.body.starts_with("From: Charles <charles@example.com>\r\n"));
-    assert!(inner.body.trim_end().ends_with("\r\n\r\nIt works."), "{}", inner.body);
+    assert!(
+        inner
+            .body
+            .starts_with("From: Charles <charles@example.com>\r\n")
+    );
+    assert!(
+        inner.body.trim_end().ends_with("\r\n\r\nIt works."),
+        "{}",
+        inner.body
+    );
     // An attached message is a message itself.
     let (_, inner) = handset.kept("/emails", &inner.bytes).await;
-    says(&inner, &json!({"subject": "The engine", "text": "It works."}));
+    says(
+        &inner,
+        &json!({"subject": "The engine", "text": "It works."}),
+    );
 }
 
 #[tokio::test]
@@ -221,18 +233,33 @@ async fn r25_a_multimedia_message_is_kept_and_read() {
     );
     assert!(handset.part(&url, 2).await.bytes == file("dot.png"));
     let text = handset.part(&url, 3).await;
-    assert_eq!((text.header("content-type"), &*text.body), ("text/plain; charset=utf-8", "¡Mañana más!"));
+    assert_eq!(
+        (text.header("content-type"), &*text.body),
+        ("text/plain; charset=utf-8", "¡Mañana más!")
+    );
     let range = handset
         .get(&format!("{url}/parts/2"), "Range: bytes=1-3\r\n")
         .await;
     assert_eq!((range.status, &range.bytes[..]), (206, &b"PNG"[..]));
     // In XML it is the same.
     let xml = handset.get(&url, "Accept: application/xml\r\n").await;
-    assert!(xml.body.contains("<text>¡Mañana más!</text>"), "{}", xml.body);
-    assert!(xml.body.contains("<attachment type=\"image/png\">dot.png</attachment>"), "{}", xml.body);
+    assert!(
+        xml.body.contains("<text>¡Mañana más!</text>"),
+        "{}",
+        xml.body
+    );
+    assert!(
+        xml.body
+            .contains("<attachment type=\"image/png\">dot.png</attachment>"),
+        "{}",
+        xml.body
+    );
     // What was deleted has no parts.
     let request = format!("DELETE {url} HTTP/1.1\r\nHost: h\r\n\r\n");
-    let gone = handset.gateway.request(&mut handset.signaling, &request).await;
+    let gone = handset
+        .gateway
+        .request(&mut handset.signaling, &request)
+        .await;
     assert_eq!(gone.status, 204);
     assert_eq!(handset.get(&format!("{url}/parts/2"), "").await.status, 404);
 }
@@ -254,8 +281,18 @@ async fn r26_an_email_in_json_comes_out_as_a_message_that_says_the_same() {
     assert_eq!(added.status, 201, "{}", added.body);
     let url = added.header("location").to_owned();
     let message = handset.get(&url, "Accept: message/rfc822\r\n").await;
-    assert!(message.body.lines().all(|line| line.len() <= 998 && line.is_ascii()), "{}", message.body);
-    assert_eq!(message.body.matches('\n').count(), message.body.matches("\r\n").count());
+    assert!(
+        message
+            .body
+            .lines()
+            .all(|line| line.len() <= 998 && line.is_ascii()),
+        "{}",
+        message.body
+    );
+    assert_eq!(
+        message.body.matches('\n').count(),
+        message.body.matches("\r\n").count()
+    );
     let again = handset.get(&url, "Accept: message/rfc822\r\n").await;
     assert_eq!(again.body, message.body, "the same each time");
     let (_, item) = handset.kept("/emails", &message.bytes).await;
@@ -269,8 +306,17 @@ async fn r26_an_email_in_json_comes_out_as_a_message_that_says_the_same() {
 async fn r26_what_is_no_message_is_refused_and_says_why() {
     let mut handset = Handset::start().await;
     for body in ["", "hello", "X-Foo: bar\r\n\r\nbaz", "\0\0\0\0"] {
-        let refused = handset.post("/emails", "message/rfc822", body.as_bytes()).await;
+        let refused = handset
+            .post("/emails", "message/rfc822", body.as_bytes())
+            .await;
         assert_eq!(refused.status, 400, "{body:?}");
-        assert!(refused.json()["detail"].as_str().unwrap().contains("RFC 5322"), "{}", refused.body);
+        assert!(
+            refused.json()["detail"]
+                .as_str()
+                .unwrap()
+                .contains("RFC 5322"),
+            "{}",
+            refused.body
+        );
     }
 }

@@ -170,7 +170,10 @@ mod tests {
                 "attachment; filename=\"a; b.jpg\"; size=1",
                 Some("a; b.jpg"),
             ),
-            ("attachment; filename=\"a \\\"b\\\".jpg\"", Some("a \"b\".jpg")),
+            (
+                "attachment; filename=\"a \\\"b\\\".jpg\"",
+                Some("a \"b\".jpg"),
+            ),
             (
                 "inline; filename=\"x\"; filename*=UTF-8''%e2%82%ac%20rates.png",
                 Some("€ rates.png"),
@@ -198,8 +201,16 @@ mod tests {
             named(&format!("a; filename={}", "x".repeat(999))).map(|n| n.len()),
             Some(255)
         );
-        let slug_of = |value: &str| slug(&HeaderMap::from_iter([("slug".parse().unwrap(), value.parse().unwrap())]));
-        assert_eq!(slug_of("The%20Beach %C3%A9%0A").as_deref(), Some("The Beach é"));
+        let slug_of = |value: &str| {
+            slug(&HeaderMap::from_iter([(
+                "slug".parse().unwrap(),
+                value.parse().unwrap(),
+            )]))
+        };
+        assert_eq!(
+            slug_of("The%20Beach %C3%A9%0A").as_deref(),
+            Some("The Beach é")
+        );
         assert_eq!(slug_of("%20"), None);
     }
 

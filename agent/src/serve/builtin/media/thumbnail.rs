@@ -210,11 +210,7 @@ mod tests {
         }
         let tiny = make(ImageFormat::Png, encoded(3, 2, ImageFormat::Png)).unwrap();
         let tiny = image::load_from_memory(&tiny).unwrap();
-        assert_eq!(
-            (tiny.width(), tiny.height()),
-            (3, 2),
-            "nothing is blown up"
-        );
+        assert_eq!((tiny.width(), tiny.height()), (3, 2), "nothing is blown up");
     }
 
     #[test]
@@ -223,14 +219,7 @@ mod tests {
         let exif = b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
         let length = u16::try_from(exif.len() + 2).unwrap().to_be_bytes();
         let plain = encoded(320, 200, ImageFormat::Jpeg);
-        let turned = [
-            &plain[..2],
-            b"\xff\xe1",
-            &length,
-            exif,
-            &plain[2..],
-        ]
-        .concat();
+        let turned = [&plain[..2], b"\xff\xe1", &length, exif, &plain[2..]].concat();
         let small = image::load_from_memory(&make(ImageFormat::Jpeg, turned).unwrap()).unwrap();
         assert_eq!((small.width(), small.height()), (100, 160));
     }

@@ -128,21 +128,23 @@ fn shown(addresses: &Address<'_>) -> Vec<String> {
     let one = |address: &mail_parser::Addr<'_>| {
         let name = address.name().map(str::trim).filter(|n| !n.is_empty());
         let at = address.address().map(str::trim).filter(|a| !a.is_empty());
-        let number = |at: &str| {
-            let plain = at.len().checked_sub(OF_A_NUMBER.len());
-            match plain.and_then(|plain| at.split_at_checked(plain)) {
-                Some((number, kind)) if kind.eq_ignore_ascii_case(OF_A_NUMBER) => number.to_owned(),
-                _ => at.to_owned(),
-            }
-        };
-        match (name, at.map(number)) {
-            (Some(name), Some(at)) => Some(format!("{name} <{at}>")),
-            (None, Some(at)) => Some(at),
-            (Some(name), None) => Some(name.to_owned()),
+        match (name, at) {
+            (Some(name), Some(at)) => Some(format!("{name} <{}>", plain(at))),
+            // A number alone is no address for those who read emails, and taken for a name.
+            (Some(one), None) | (None, Some(one)) => Some(plain(one).to_owned()),
             (None, None) => None,
         }
     };
     addresses.iter().filter_map(one).collect()
+}
+
+/// A number without what says that it is one.
+fn plain(address: &str) -> &str {
+    let digits = address.len().checked_sub(OF_A_NUMBER.len());
+    match digits.and_then(|digits| address.split_at_checked(digits)) {
+        Some((number, kind)) if kind.eq_ignore_ascii_case(OF_A_NUMBER) => number,
+        _ => address,
+    }
 }
 
 /// A date as it was written, with its offset; `None` for one that no calendar has.
@@ -152,7 +154,12 @@ fn moment(date: &DateTime) -> Option<String> {
     Some(moment)
 }
 
-fn attachment(message: &Message<'_>, part: &MessagePart<'_>, number: usize, field: &Field) -> Entry {
+fn attachment(
+    message: &Message<'_>,
+    part: &MessagePart<'_>,
+    number: usize,
+    field: &Field,
+) -> Entry {
     let name = match &part.body {
         PartType::Message(inner) => file_name(part).or_else(|| inner.subject().map(str::to_owned)),
         _ => file_name(part),
@@ -273,7 +280,9 @@ mod tests {
     use super::*;
 
     fn emails() -> &'static Resource {
-        ALL.iter().find(|resource| resource.name == "emails").unwrap()
+        ALL.iter()
+            .find(|resource| resource.name == "emails")
+            .unwrap()
     }
 
     /// Whatever was read fits the description: a message is never refused for what is in it.
@@ -296,7 +305,12 @@ mod tests {
         fits(bytes.as_bytes());
         let item = read(emails(), bytes.as_bytes()).unwrap();
         let item = emails().check(item).unwrap();
-        assert!(emails().text(&item, "subject").unwrap().starts_with(" be\u{fffd}ll".trim()));
+        assert!(
+            emails()
+                .text(&item, "subject")
+                .unwrap()
+                .starts_with(" be\u{fffd}ll".trim())
+        );
         assert!(emails().text(&item, "text").unwrap().ends_with("x…"));
         assert_eq!(emails().text(&item, "at"), None);
         let Some(Value::Lines(to)) = emails().value(&item, "to") else {

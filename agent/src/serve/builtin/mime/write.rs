@@ -50,7 +50,9 @@ pub(super) fn stored(resource: &Resource, stored: &Stored) -> Vec<u8> {
 }
 
 fn build(resource: &Resource, item: &Item, attachments: &[Attachment], id: String) -> Vec<u8> {
-    let mut message = MessageBuilder::new().message_id(id).date(date(resource, item));
+    let mut message = MessageBuilder::new()
+        .message_id(id)
+        .date(date(resource, item));
     if let Some(from) = resource.text(item, "from") {
         message = message.from(address(from));
     }
