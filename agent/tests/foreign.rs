@@ -702,6 +702,7 @@ async fn r17_r20_r29_what_is_no_entry_is_told_by_line() {
             "line 1: this VCALENDAR has no END:VCALENDAR",
         ),
         (google.repeat(2), "one VCALENDAR at a time"),
+        (google.replace("VERSION:2.0", "VERSION:1.0"), "is vCalendar 1.0"),
         (
             object(event).replace("20260101T000000Z", "tomorrow"),
             "line 6: DTSTART is no date and no time",

@@ -130,7 +130,7 @@ fn put(item: &mut Item, field: &str, text: String) {
         return;
     };
     let text = match described.shape {
-        Shape::Text { .. } => text,
+        Shape::Text { .. } => plain(&text.replace("\r\n", "\n"), &['\n', '\t']),
         _ => one_line(&text),
     };
     if !text.trim().is_empty() {
@@ -140,8 +140,13 @@ fn put(item: &mut Item, field: &str, text: String) {
 
 fn one_line(text: &str) -> String {
     let lines: Vec<_> = text.lines().map(str::trim).collect();
-    let line = lines.join(", ");
-    line.replace(|c: char| c.is_control(), " ")
+    plain(&lines.join(", "), &[])
+}
+
+/// Signs that no field may hold are in the card that is kept; here white space stands for them.
+fn plain(text: &str, but: &[char]) -> String {
+    let odd = |c: char| c.is_control() && !but.contains(&c) || matches!(c, '\u{fffe}' | '\u{ffff}');
+    text.replace(odd, " ")
 }
 
 fn push(item: &mut Item, card: &Card, field: &str, property: &Property, value: &str) {

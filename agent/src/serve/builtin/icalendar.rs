@@ -28,7 +28,7 @@ pub const NOTE_FORM: Form = Form {
 const FORM: Form = Form {
     media_type: "text/calendar",
     parameters: "; charset=utf-8",
-    also_read: &["text/x-vcalendar"],
+    also_read: &[],
     read: None,
     write: write_note,
     // Objects in a row are a file of iCalendar (RFC 5545, 3.4).
@@ -190,6 +190,12 @@ fn only(body: &[u8], wanted: &[&str]) -> Result<(Component, usize), FieldError> 
     };
     if !objects.is_empty() {
         return refuse("must be one VCALENDAR at a time");
+    }
+    if object
+        .first("VERSION")
+        .is_some_and(|p| p.value.trim() == "1.0")
+    {
+        return refuse("is vCalendar 1.0, whose rules are others; send iCalendar, VERSION:2.0");
     }
     let wanted_here = |c: &&Component| wanted.contains(&c.name.as_str());
     let found: Vec<_> = object.components.iter().filter(wanted_here).collect();

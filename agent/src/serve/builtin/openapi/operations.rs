@@ -118,11 +118,10 @@ impl Operation {
 
     /// What the owner may be asked about (R52 to R64); whoever prefers a task gets one.
     fn gated(self) -> Self {
-        let prefer = json!({
-            "name": "Prefer", "in": "header",
-            "description": "`respond-async`: answer with a task if the owner has to be asked.",
-            "schema": {"type": "string", "enum": ["respond-async"]},
-        });
+        let prefer = header(
+            "Prefer",
+            "`respond-async`: answer with a task if the owner has to be asked.",
+        );
         let asked = self.takes([prefer]).fails([
             Kind::Denied,
             Kind::DeniedNow,
@@ -174,7 +173,8 @@ fn told(name: &str) -> Vec<(String, Json)> {
 }
 
 fn header(name: &str, description: &str) -> Json {
-    let schema = json!({"type": "string", "pattern": "^[ -~]*$"});
+    // Whatever it holds that means nothing is passed over, as HTTP wants it.
+    let schema = json!({"type": "string"});
     json!({"name": name, "in": "header", "description": description, "schema": schema})
 }
 
@@ -184,7 +184,7 @@ fn query(name: &str, description: &str, schema: Json) -> Json {
 
 fn path_number(name: &str) -> Json {
     let schema = json!({"type": "string", "pattern": "^[1-9][0-9]{0,17}$"});
-    json!({"name": name, "in": "path", "required": true, "schema": schema})
+    json!({"name": name, "in": "path", "required": true, "schema": schema, "example": "1"})
 }
 
 /// Problems of hardware that is asked or told something.

@@ -228,6 +228,12 @@ pub fn capabilities() -> Json {
 
 /// `GET /audit`.
 pub fn audit() -> Json {
+    let part = json!({
+        "type": "object",
+        "properties": {"name": {"type": "string"}, "text": {"type": "string"}},
+        "required": ["name", "text"],
+        "additionalProperties": false,
+    });
     let line = json!({
         "type": "object",
         "properties": {
@@ -235,7 +241,7 @@ pub fn audit() -> Json {
             "at": {"type": "string", "format": "date-time"},
             "resource": {"type": "string"},
             "action": {"type": "string", "enum": Action::ALL.map(Action::name)},
-            "content": {"type": "string"},
+            "content": {"type": "array", "items": part},
             "decision": {"type": "string"},
             "by": {"type": "string"},
             "outcome": {"type": ["string", "null"]},
