@@ -1,4 +1,4 @@
-//! The simulated handset: a [`Device`] without hardware, for tests, for trying the API, and for the owner's screen.
+//! The simulated handset: a [`super::Device`] without hardware, for tests, for trying the API, and for the owner's screen.
 //!
 //! It is deterministic: the same seed, and the same calls at the same times of tokio's clock, give the same behaviour.
 //! What happens later is an entry of one agenda, and one task sleeps until the next of them; without entries there is
@@ -6,10 +6,12 @@
 //! trait are what befalls a handset, and what its owner does: they are behind the buttons of the owner's screen.
 
 mod agenda;
+mod as_device;
 mod battery;
 mod calls;
 mod camera;
 mod chance;
+mod config;
 mod messages;
 mod network;
 mod radio;
@@ -25,17 +27,19 @@ use tokio::sync::{Notify, broadcast};
 use tokio::time::Instant;
 
 use super::{
-    Battery, Call, CallId, Capabilities, Coverage, Device, DeviceError, Diversion, DivertReason,
-    Doing, EVENTS_MAX, Event, Mode, Number, Recorded, Reporting, SimCard,
+    Battery, CallId, Coverage, DeviceError, DivertReason, Doing, EVENTS_MAX, Event, Mode, Number,
+    SimCard,
 };
 use agenda::{Agenda, Due};
 use battery::Charge;
 use calls::Calls;
-use camera::{Camera, VIDEO_MAX};
+use camera::Camera;
 use messages::{Messages, Sent};
 use radio::Radio;
 
 use crate::gsm::sms::{self, ComposeError};
+
+pub use config::SimulatedConfig;
 
 /// What its SIM card has room for: a common card of 64 KB.
 pub const SIM_CARD: SimCard = SimCard {
@@ -47,54 +51,6 @@ pub const SIM_CARD: SimCard = SimCard {
 
 /// The technologies that its radio knows.
 pub const TECHNOLOGIES: [&str; 4] = ["gsm", "umts", "lte", "nr"];
-
-/// How a simulated handset behaves.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SimulatedConfig {
-    /// Where all its luck comes from.
-    pub seed: u64,
-    /// How full the battery is at start.
-    pub battery_percent: u8,
-    /// From full to empty.
-    pub drain: Duration,
-    /// From empty to full.
-    pub charge: Duration,
-    /// From dialling until it rings there, or until the network knows why it does not.
-    pub dial: Duration,
-    /// For how long it rings before somebody answers.
-    pub ring: Duration,
-    /// For how long it rings before a caller gives up.
-    pub no_answer: Duration,
-    /// How long the other side speaks.
-    pub talk: Duration,
-    /// How long the network takes to accept a message.
-    pub send: Duration,
-    /// From then until its status report.
-    pub delivery: Duration,
-    /// What its clock shows at start; `None`: the machine's.
-    pub starts_at: Option<OffsetDateTime>,
-    /// A file that gets one line for each call and message that went on the air, before the API is told that it did.
-    pub log: Option<PathBuf>,
-}
-
-impl Default for SimulatedConfig {
-    fn default() -> Self {
-        Self {
-            seed: 1,
-            battery_percent: 80,
-            drain: Duration::from_secs(48 * 3_600),
-            charge: Duration::from_secs(2 * 3_600),
-            dial: Duration::from_millis(1_500),
-            ring: Duration::from_millis(4_000),
-            no_answer: Duration::from_millis(25_000),
-            talk: Duration::from_millis(20_000),
-            send: Duration::from_millis(800),
-            delivery: Duration::from_millis(3_000),
-            starts_at: None,
-            log: None,
-        }
-    }
-}
 
 /// What became of a call to this handset.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -429,123 +385,5 @@ impl State {
                 .map_or(radio, |battery| battery.min(radio))
         });
         self.agenda.next().into_iter().chain(levels).min()
-    }
-}
-
-impl Device for Simulated {
-    fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            battery: true,
-            coverage: true,
-            mode: true,
-            calls: true,
-            diversion: true,
-            sms: true,
-            mms: true,
-            email: true,
-            camera: true,
-            video: true,
-            video_s_max: VIDEO_MAX.as_secs(),
-            sim: true,
-        }
-    }
-
-    fn battery(&self) -> Doing<'_, Battery> {
-        self.doing(|state, now| Ok(state.charge.at(now)))
-    }
-
-    fn coverage(&self) -> Doing<'_, Coverage> {
-        self.doing(|state, now| Ok(state.radio.at(state.sim, now)))
-    }
-
-    fn mode(&self) -> Doing<'_, Mode> {
-        self.doing(|state, _| Ok(state.mode))
-    }
-
-    fn dial(&self, number: &Number) -> Doing<'_, CallId> {
-        let dialled = self.change(|state, now| state.dial(number, now));
-        let written = dialled.and_then(|call| {
-            self.write_down(&format!("dial {number}"))?;
-            Ok(call)
-        });
-        Box::pin(std::future::ready(written))
-    }
-
-    fn hang_up(&self, call: CallId) -> Doing<'_, ()> {
-        self.doing(|state, now| {
-            state.hang_up(call, now);
-            Ok(())
-        })
-    }
-
-    fn calls(&self) -> Doing<'_, Vec<Call>> {
-        self.doing(|state, _| Ok(state.calls.list()))
-    }
-
-    fn diversion(&self, reason: DivertReason) -> Doing<'_, Option<Diversion>> {
-        self.doing(|state, _| {
-            state.needs_network()?;
-            Ok(state.calls.diversion(reason).cloned())
-        })
-    }
-
-    fn divert(&self, reason: DivertReason, to: Option<&Diversion>) -> Doing<'_, ()> {
-        self.doing(|state, _| {
-            state.needs_network()?;
-            state.calls.divert(reason, to.cloned());
-            Ok(())
-        })
-    }
-
-    fn send_sms(&self, tpdu: &[u8]) -> Doing<'_, u8> {
-        let tpdu = tpdu.to_vec();
-        Box::pin(self.on_air(move |state, now| state.send_sms(&tpdu, now)))
-    }
-
-    fn send_mms(&self, message: &[u8]) -> Doing<'_, String> {
-        let message = message.to_vec();
-        Box::pin(self.on_air(move |state, _| state.send_mms(&message)))
-    }
-
-    fn send_email(&self, message: &[u8]) -> Doing<'_, ()> {
-        let message = message.to_vec();
-        Box::pin(self.on_air(move |state, _| state.send_email(&message)))
-    }
-
-    fn photograph(&self) -> Doing<'_, Recorded> {
-        Box::pin(async {
-            let shot = self.change(|state, now| state.shoot(now))?;
-            camera::develop(move || camera::photograph(&shot)).await
-        })
-    }
-
-    fn start_video(&self, length: Duration) -> Doing<'_, ()> {
-        self.doing(|state, now| state.start_film(length, now))
-    }
-
-    fn stop_video(&self) -> Doing<'_, Recorded> {
-        Box::pin(async {
-            let (shot, length) = self.change(|state, now| state.end_film(now))?;
-            camera::develop(move || Ok(camera::video(&shot, length))).await
-        })
-    }
-
-    fn sim(&self) -> Doing<'_, Option<SimCard>> {
-        self.doing(|state, _| Ok(state.sim.then_some(SIM_CARD)))
-    }
-
-    fn report_levels(&self) -> Reporting {
-        self.change(|state, _| state.reporting += 1);
-        let shared = Arc::downgrade(&self.shared);
-        Reporting::until_dropped(move || {
-            if let Some(shared) = shared.upgrade() {
-                let mut state = shared.lock();
-                state.reporting = state.reporting.saturating_sub(1);
-            }
-        })
-    }
-
-    fn events(&self) -> broadcast::Receiver<Event> {
-        self.shared.events.subscribe()
     }
 }
