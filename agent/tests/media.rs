@@ -515,10 +515,17 @@ async fn r23_a_long_film_is_never_in_memory() {
     let grown = handset.agent.memory_peak_kib() - before;
     assert!(grown < MEMORY_KIB, "memory grew by {grown} KiB");
 
+    // One who reads it while it is deleted notices that it is cut off.
+    let mut channel = handset.begin("GET /videos/1/content", "").await;
+    assert_eq!(channel.head().await.status, 200);
     // Once it is deleted, the disk gets back what it took.
     let file = handset.agent.path("handset.db");
     let bytes = || std::fs::metadata(&file).unwrap().len();
     assert!(bytes() > BYTES / 4 * 3);
     assert_eq!(handset.delete("/videos/1").await, 204);
     until("the file shrinks", || bytes() < BYTES / 2).await;
+    let mut rest = Vec::new();
+    // A reset is an end, too.
+    let _ = soon("the rest", channel.stream.read_to_end(&mut rest)).await;
+    assert!((rest.len() as u64) < BYTES, "{} bytes came", rest.len());
 }

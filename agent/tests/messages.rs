@@ -241,6 +241,13 @@ async fn r25_a_multimedia_message_is_kept_and_read() {
         .get(&format!("{url}/parts/2"), "Range: bytes=1-3\r\n")
         .await;
     assert_eq!((range.status, &range.bytes[..]), (206, &b"PNG"[..]));
+    // The message itself goes in any part, too.
+    let accept = "Accept: message/rfc822\r\n";
+    let range = format!("{accept}Range: bytes=2-12\r\n");
+    let range = handset.get(&url, &range).await;
+    assert_eq!((range.status, &*range.body), (206, "Mms-Message"));
+    let known = format!("{accept}If-None-Match: {}\r\n", range.header("etag"));
+    assert_eq!(handset.get(&url, &known).await.status, 304);
     // In XML it is the same.
     let xml = handset.get(&url, "Accept: application/xml\r\n").await;
     assert!(

@@ -10,8 +10,8 @@ use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
-use http::StatusCode;
 use http::header::ALLOW;
+use http::{HeaderMap, Method, StatusCode};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::blobs::{self, Blob};
@@ -23,7 +23,7 @@ use super::mime::{self, Part};
 use super::personal_data::{done, no_such_item, query};
 use super::problem::{Kind, Problem};
 use super::resource::{Form, Resource};
-use super::store::Stored;
+use super::store::{Store, Stored};
 
 const METHODS: &str = "GET, HEAD, OPTIONS";
 
@@ -58,6 +58,20 @@ pub fn routes(resource: &'static Resource, handset: &Handset) -> Router {
             resource,
             handset: handset.clone(),
         }))
+}
+
+/// A message as it came, streamed: it may be longer than memory should hold. `None`: it did not come as one.
+pub fn message(
+    store: &Store,
+    resource: &Resource,
+    stored: &Stored,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Option<Response> {
+    let blob = stored.content.as_ref();
+    let blob = blob.filter(|blob| blob.media_type == mime::MEDIA_TYPE)?;
+    let etag = Tags::of_item(resource, stored).tag(mime::MEDIA_TYPE);
+    Some(File::of_blob(store, blob, etag).answer(method, headers))
 }
 
 /// R25, R26.

@@ -164,3 +164,37 @@ impl Upload {
         said.item(self.resource, probed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use futures_util::stream;
+
+    use super::super::super::resource::ALL;
+    use super::*;
+
+    fn upload() -> Upload {
+        let resource = ALL.iter().find(|resource| resource.name == "images");
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, "image/jpeg".parse().unwrap())]);
+        Upload::of(resource.unwrap(), &headers).unwrap().unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn r17_r21_a_file_that_stands_still_is_given_up_and_one_that_trickles_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("db"), ALL).unwrap();
+        let still = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
+        let drop_by_drop = stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_secs(9)).await;
+            Some((Ok::<_, std::io::Error>(Bytes::from_static(b"\xff")), ()))
+        });
+        for body in [still, Body::from_stream(drop_by_drop)] {
+            let begun = Instant::now();
+            let problem = upload().take(&store, body).await.unwrap_err();
+            assert_eq!(problem.kind(), Kind::BodyTimeout);
+            assert_eq!(begun.elapsed(), PROGRESS_TIMEOUT);
+        }
+    }
+}

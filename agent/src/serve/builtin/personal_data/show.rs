@@ -17,7 +17,7 @@ use crate::serve::builtin::problem::Problem;
 use crate::serve::builtin::representation::Shown;
 use crate::serve::builtin::resource::{Action, Resource};
 use crate::serve::builtin::store::{StoreError, Stored};
-use crate::serve::builtin::{blobs, json, media, xml};
+use crate::serve::builtin::{blobs, json, media, mime, parts as messages, xml};
 
 pub(super) async fn show(State(collection): Shared, request: Request) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
@@ -53,6 +53,12 @@ async fn one(
         let store = &handset.store;
         let content = media::content(store, resource, &stored, &parts.method, headers);
         return content.ok_or_else(|| no_such_item(resource));
+    }
+    if shown.media_type() == mime::MEDIA_TYPE {
+        let (store, method) = (&handset.store, &parts.method);
+        if let Some(message) = messages::message(store, resource, &stored, method, headers) {
+            return Ok(message);
+        }
     }
     let state = Tagged::of_item(resource, &stored);
     if state.is_known(shown.media_type(), headers) {
