@@ -134,10 +134,10 @@ async fn r47_r49_callers_say_who_they_are() {
         "Authorization: Bearer x\r\n".to_owned(),
     ] {
         for path in ["/contacts", "/", "/nowhere"] {
-            // From another place each time: failures are not what this is about.
-            let place = format!("Forwarded: for=192.0.2.{}\r\n", path.len());
+            // From another address each time: failures are not what this is about.
+            let source = format!("Forwarded: for=192.0.2.{}\r\n", path.len());
             let refused = gateway
-                .get(&mut signaling, path, &format!("{headers}{place}"))
+                .get(&mut signaling, path, &format!("{headers}{source}"))
                 .await;
             assert_eq!(refused.status, 401);
             assert_eq!(

@@ -196,3 +196,61 @@ async fn r10_another_timeout_is_asked_for_while_the_old_connection_serves() {
     assert_eq!(old.line().await, None, "and is closed only then");
     assert_eq!(gateway.get(&mut new, "/", "").await.status, 200);
 }
+
+/// The most memory that an idle agent may have, in KiB. That of a release build is 15 MiB; one that is built for tests
+/// carries code that was not optimized.
+const IDLE_KIB_MAX: u64 = 48 * 1_024;
+
+/// How long it is watched being idle.
+const IDLE_WATCH: Duration = Duration::from_secs(5);
+
+/// Times that each thread of the process has gone to sleep, by thread id.
+fn sleeps(agent: &Agent) -> Vec<(String, u64)> {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", agent.pid())).unwrap();
+    let mut sleeps: Vec<_> = tasks
+        .filter_map(|task| {
+            let task = task.unwrap().path();
+            let status = std::fs::read_to_string(task.join("status")).ok()?;
+            let line = status
+                .lines()
+                .find(|line| line.starts_with("voluntary_ctxt_switches:"))?;
+            let times = line.split_whitespace().nth(1)?.parse().ok()?;
+            Some((task.display().to_string(), times))
+        })
+        .collect();
+    sleeps.sort();
+    sleeps
+}
+
+#[tokio::test]
+async fn r10_an_idle_agent_is_small_and_does_not_wake_up() {
+    let gateway = Gateway::start().await;
+    let everything = "timeout_s = \"auto\"\n[[user]]\nname = \"alice\"\npassword = \"wonderland\"\n\
+        [builtin]\ndatabase = \"handset.db\"\n[https]\nlisten = \"127.0.0.1:0\"\n\
+        [metrics]\nlisten = \"127.0.0.1:0\"\n[owner]\nlisten = \"127.0.0.1:0\"\n";
+    let agent = Agent::start(&[&gateway], everything);
+    let mut signaling = gateway.registered().await;
+    // The largest thing that an idle handset may have left behind is the memory of a password's hash.
+    let alice = "Authorization: Basic YWxpY2U6d29uZGVybGFuZA==\r\n";
+    assert_eq!(gateway.get(&mut signaling, "/", alice).await.status, 200);
+    // What begins with it ends: helper threads go after ten seconds.
+    let watch = async {
+        loop {
+            let before = sleeps(&agent);
+            tokio::time::sleep(IDLE_WATCH).await;
+            if sleeps(&agent) == before {
+                break;
+            }
+        }
+    };
+    soon("a while in which no thread wakes up", watch).await;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", agent.pid())).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .unwrap();
+    let idle_kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert!(idle_kib <= IDLE_KIB_MAX, "{idle_kib} KiB");
+    signaling.send("KEEPALIVE").await;
+    assert_eq!(signaling.line().await.as_deref(), Some("WAITING"));
+}

@@ -31,7 +31,7 @@ use super::prefix;
 use super::problem::{Kind, Problem};
 use super::store::Store;
 use digest::{Algorithm, Answer, REALM};
-use lockout::{Lock, Place};
+use lockout::{Lock, Source};
 use nonces::Nonces;
 use password::{Busy, PasswordError, Verifier};
 use users::{ChangeError, Configured, Kept, Users, whole_seconds};
@@ -180,7 +180,7 @@ pub struct Asked<'a> {
     method: &'a str,
     target: &'a str,
     headers: &'a HeaderMap,
-    place: Place,
+    source: Source,
 }
 
 impl<'a> Asked<'a> {
@@ -198,7 +198,7 @@ impl<'a> Asked<'a> {
                 .path_and_query()
                 .map_or("/", |target| target.as_str()),
             headers,
-            place: address.map(Place::from).unwrap_or_default(),
+            source: address.map(Source::from).unwrap_or_default(),
         }
     }
 
@@ -354,7 +354,11 @@ impl Door {
     }
 
     fn let_try(&self, name: &str, asked: &Asked<'_>) -> Result<(), Problem> {
-        match self.users.lockout().wait(name, asked.place, Instant::now()) {
+        match self
+            .users
+            .lockout()
+            .wait(name, asked.source, Instant::now())
+        {
             None => Ok(()),
             Some(left) => Err(wait(
                 left,
@@ -367,16 +371,16 @@ impl Door {
         let lock = self
             .users
             .lockout()
-            .failed(name, known, asked.place, Instant::now());
+            .failed(name, known, asked.source, Instant::now());
         // Without the name, which is personal, and may be anything where no user has it.
         match lock {
-            Some(Lock::Place) => tracing::warn!(
+            Some(Lock::Source) => tracing::warn!(
                 known,
                 "a name is locked out where too many attempts with it failed"
             ),
             Some(Lock::Name) => tracing::warn!(
                 known,
-                "a name is locked out wherever it was not seen: attempts fail from many places"
+                "a name is locked out wherever it was not seen: attempts fail from many sources"
             ),
             None => {}
         }
@@ -395,7 +399,7 @@ impl Door {
         let name = name.ok_or_else(|| self.refused("The user name or the password is wrong."))?;
         self.users
             .lockout()
-            .succeeded(&name, asked.place, Instant::now());
+            .succeeded(&name, asked.source, Instant::now());
         Ok(Admitted {
             caller: Caller(Some(name)),
             info,
@@ -455,7 +459,7 @@ mod tests {
             method: "GET",
             target,
             headers,
-            place: Place::default(),
+            source: Source::default(),
         }
     }
 
@@ -497,17 +501,17 @@ mod tests {
 
     #[test]
     fn r47_a_caller_is_where_the_gateway_saw_it() {
-        let place = |chain: &'static str| {
+        let source = |chain: &'static str| {
             let mut headers = HeaderMap::new();
             headers.append(FORWARDED, HeaderValue::from_static("for=10.9.9.9"));
             headers.append(FORWARDED, HeaderValue::from_static(chain));
             forwarded_for(&headers).map(|address| address.to_string())
         };
         let told = "for=192.0.2.7;host=34600000001.localhost:8080;proto=http";
-        assert_eq!(place(told).as_deref(), Some("192.0.2.7"));
+        assert_eq!(source(told).as_deref(), Some("192.0.2.7"));
         let told = "for=\"a,b\", for=1.1.1.1, for=\"[2001:db8::1]\";host=h;proto=http";
-        assert_eq!(place(told).as_deref(), Some("2001:db8::1"));
-        assert_eq!(place("for=_hidden;proto=http"), None);
+        assert_eq!(source(told).as_deref(), Some("2001:db8::1"));
+        assert_eq!(source("for=_hidden;proto=http"), None);
         assert_eq!(forwarded_for(&HeaderMap::new()), None);
     }
 }

@@ -1,9 +1,9 @@
 //! Slows guessing down and locks guessers out (R47), as a plain table of what failed: no clock, no waiting.
 //!
 //! Nobody is made to wait on an open channel: an attempt that comes too early is refused unlooked at, with the time
-//! after which it may come again. Failures are counted for a name *from one place*, so that a stranger locks out himself
+//! after which it may come again. Failures are counted for a name *from one source*, so that a stranger locks out himself
 //! and not the user that he pretends to be; and for a name from everywhere, against a guesser with many addresses: that
-//! lock spares the places from which the user signed in before. A name that no user has is counted like any other, so
+//! lock spares the sources from which the user signed in before. A name that no user has is counted like any other, so
 //! that counting tells nothing about names. Locks end by themselves, and attempts during one do not prolong it.
 
 use std::collections::HashMap;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Failures from one place that cost nothing: anybody mistypes.
+/// Failures from one source that cost nothing: anybody mistypes.
 const FREE_FAILURES: u32 = 3;
 
 /// Wait after the first failure that costs something; it doubles with each that follows.
@@ -22,8 +22,8 @@ const DELAY: Duration = Duration::from_secs(1);
 /// Where that doubling ends.
 const DELAY_MAX: Duration = Duration::from_secs(60);
 
-/// Failures of one name from one place that lock it out there.
-pub const PLACE_FAILURES_MAX: u32 = 10;
+/// Failures of one name from one source that lock it out there.
+pub const SOURCE_FAILURES_MAX: u32 = 10;
 
 /// Failures of one name from everywhere that lock it out wherever it has not been seen.
 pub const NAME_FAILURES_MAX: u32 = 50;
@@ -31,7 +31,7 @@ pub const NAME_FAILURES_MAX: u32 = 50;
 /// How long a lock lasts, and after how much quiet failures are forgotten.
 pub const LOCK: Duration = Duration::from_secs(15 * 60);
 
-/// Names, and pairs of name and place, whose failures are remembered at most, each.
+/// Names, and pairs of name and source, whose failures are remembered at most, each.
 const ENTRIES_MAX: usize = 1_024;
 
 /// Places of successful sign-ins that are remembered at most, of all users together.
@@ -39,12 +39,12 @@ const SEEN_MAX: usize = 256;
 
 /// Where an attempt comes from: an IPv4 address, or the /64 of an IPv6 address, which is what one household has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Place(Option<u128>);
+pub struct Source(Option<u128>);
 
-impl From<IpAddr> for Place {
+impl From<IpAddr> for Source {
     fn from(address: IpAddr) -> Self {
         let bits = match address.to_canonical() {
-            IpAddr::V4(address) => u128::from(address.to_ipv6_mapped().to_bits()),
+            IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
             IpAddr::V6(address) => address.to_bits() >> 64 << 64,
         };
         Self(Some(bits))
@@ -54,8 +54,8 @@ impl From<IpAddr> for Place {
 /// What a failure led to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lock {
-    /// The name is locked out at this place.
-    Place,
+    /// The name is locked out at this source.
+    Source,
     /// The name is locked out wherever it has not been seen.
     Name,
 }
@@ -65,60 +65,70 @@ pub enum Lock {
 pub struct Lockout {
     /// Keys are hashes that a caller can't steer; a name may be as long as it likes.
     hasher: RandomState,
-    places: Failures,
+    sources: Failures,
     names: Failures,
-    /// Name and place of those who signed in, and when last.
-    seen: HashMap<(u64, Place), Instant>,
+    /// Name and source of those who signed in, and when last.
+    seen: HashMap<(u64, Source), Instant>,
 }
 
 impl Lockout {
-    /// How long an attempt with this name from this place has to wait; `None`: not at all.
-    pub fn wait(&self, name: &str, place: Place, now: Instant) -> Option<Duration> {
+    /// How long an attempt with this name from this source has to wait; `None`: not at all.
+    pub fn wait(&self, name: &str, source: Source, now: Instant) -> Option<Duration> {
         let name = self.hasher.hash_one(name);
-        let at_place = self.places.wait((name, place), now);
-        if self.seen.contains_key(&(name, place)) {
-            return at_place;
+        let at_source = self.sources.wait((name, source), now);
+        if self.seen.contains_key(&(name, source)) {
+            return at_source;
         }
-        at_place.max(self.names.wait((name, Place::default()), now))
+        at_source.max(self.names.wait((name, Source::default()), now))
     }
 
     /// An attempt failed. `known`: a user has this name; such entries are the last to be forgotten for want of room.
-    pub fn failed(&mut self, name: &str, known: bool, place: Place, now: Instant) -> Option<Lock> {
+    pub fn failed(
+        &mut self,
+        name: &str,
+        known: bool,
+        source: Source,
+        now: Instant,
+    ) -> Option<Lock> {
         let name = self.hasher.hash_one(name);
-        let count = self.places.count((name, place), known, now);
-        let at_place =
-            self.places
-                .delay((name, place), count, FREE_FAILURES, PLACE_FAILURES_MAX, now);
-        let everywhere = (name, Place::default());
+        let count = self.sources.count((name, source), known, now);
+        let at_source = self.sources.delay(
+            (name, source),
+            count,
+            FREE_FAILURES,
+            SOURCE_FAILURES_MAX,
+            now,
+        );
+        let everywhere = (name, Source::default());
         let count = self.names.count(everywhere, known, now);
         // Delays of a name from everywhere would let a stranger delay its user: only the lock counts.
         let of_name =
             self.names
                 .delay(everywhere, count, NAME_FAILURES_MAX, NAME_FAILURES_MAX, now);
-        match (of_name, at_place) {
+        match (of_name, at_source) {
             (true, _) => Some(Lock::Name),
-            (false, true) => Some(Lock::Place),
+            (false, true) => Some(Lock::Source),
             (false, false) => None,
         }
     }
 
-    /// An attempt succeeded: this place's failures are forgotten, and it is spared when others guess.
-    pub fn succeeded(&mut self, name: &str, place: Place, now: Instant) {
+    /// An attempt succeeded: this source's failures are forgotten, and it is spared when others guess.
+    pub fn succeeded(&mut self, name: &str, source: Source, now: Instant) {
         let name = self.hasher.hash_one(name);
-        self.places.0.remove(&(name, place));
-        if self.seen.len() >= SEEN_MAX && !self.seen.contains_key(&(name, place)) {
+        self.sources.0.remove(&(name, source));
+        if self.seen.len() >= SEEN_MAX && !self.seen.contains_key(&(name, source)) {
             let oldest = self.seen.iter().min_by_key(|(_, at)| **at);
             if let Some(key) = oldest.map(|(key, _)| *key) {
                 self.seen.remove(&key);
             }
         }
-        self.seen.insert((name, place), now);
+        self.seen.insert((name, source), now);
     }
 
     /// The owner lifts every lock of this name.
     pub fn unlock(&mut self, name: &str) {
         let name = self.hasher.hash_one(name);
-        self.places.0.retain(|(of, _), _| *of != name);
+        self.sources.0.retain(|(of, _), _| *of != name);
         self.names.0.retain(|(of, _), _| *of != name);
     }
 
@@ -134,7 +144,7 @@ impl Lockout {
         let failure = self
             .names
             .0
-            .get(&(self.hasher.hash_one(name), Place::default()));
+            .get(&(self.hasher.hash_one(name), Source::default()));
         let lately = failure.filter(|failure| now.duration_since(failure.last) < LOCK);
         lately.map_or(0, |failure| failure.count)
     }
@@ -142,7 +152,7 @@ impl Lockout {
     /// How long the longest lock of this name still lasts; delays are not told.
     pub fn locked(&self, name: &str, now: Instant) -> Option<Duration> {
         let name = self.hasher.hash_one(name);
-        let of_name = self.names.0.iter().chain(self.places.0.iter());
+        let of_name = self.names.0.iter().chain(self.sources.0.iter());
         of_name
             .filter(|((of, _), failure)| *of == name && failure.locked)
             .filter_map(|(_, failure)| left(failure.until, now))
@@ -150,9 +160,9 @@ impl Lockout {
     }
 }
 
-/// Failures by name and place.
+/// Failures by name and source.
 #[derive(Debug, Default)]
-struct Failures(HashMap<(u64, Place), Failure>);
+struct Failures(HashMap<(u64, Source), Failure>);
 
 #[derive(Debug)]
 struct Failure {
@@ -165,11 +175,11 @@ struct Failure {
 }
 
 impl Failures {
-    fn wait(&self, key: (u64, Place), now: Instant) -> Option<Duration> {
+    fn wait(&self, key: (u64, Source), now: Instant) -> Option<Duration> {
         left(self.0.get(&key)?.until, now)
     }
 
-    fn count(&mut self, key: (u64, Place), known: bool, now: Instant) -> u32 {
+    fn count(&mut self, key: (u64, Source), known: bool, now: Instant) -> u32 {
         if self.0.len() >= ENTRIES_MAX && !self.0.contains_key(&key) {
             let oldest = self
                 .0
@@ -197,7 +207,14 @@ impl Failures {
     }
 
     /// Sets the wait for this many failures; whether it is a lock that began just now.
-    fn delay(&mut self, key: (u64, Place), count: u32, free: u32, most: u32, now: Instant) -> bool {
+    fn delay(
+        &mut self,
+        key: (u64, Source),
+        count: u32,
+        free: u32,
+        most: u32,
+        now: Instant,
+    ) -> bool {
         let Some(failure) = self.0.get_mut(&key) else {
             return false;
         };
@@ -224,24 +241,24 @@ fn left(until: Instant, now: Instant) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    fn place(last: u8) -> Place {
-        Place::from(IpAddr::from([192, 0, 2, last]))
+    fn source(last: u8) -> Source {
+        Source::from(IpAddr::from([192, 0, 2, last]))
     }
 
     /// Fails as soon as it may, `times` times; gives the waits between, and the last one's lock.
     fn guess(
         lockout: &mut Lockout,
         name: &str,
-        place: Place,
+        source: Source,
         now: &mut Instant,
         times: u32,
     ) -> (Vec<u64>, Option<Lock>) {
         let (mut waits, mut lock) = (Vec::new(), None);
         for _ in 0..times {
-            let wait = lockout.wait(name, place, *now).unwrap_or_default();
+            let wait = lockout.wait(name, source, *now).unwrap_or_default();
             waits.push(wait.as_secs());
             *now += wait;
-            lock = lockout.failed(name, true, place, *now);
+            lock = lockout.failed(name, true, source, *now);
         }
         (waits, lock)
     }
@@ -249,50 +266,54 @@ mod tests {
     #[test]
     fn r47_guesses_are_slowed_and_then_locked_out_and_the_lock_ends() {
         let (mut lockout, mut now) = (Lockout::default(), Instant::now());
-        let (waits, lock) = guess(&mut lockout, "alice", place(1), &mut now, 10);
+        let (waits, lock) = guess(&mut lockout, "alice", source(1), &mut now, 10);
         assert_eq!(waits, [0, 0, 0, 0, 1, 2, 4, 8, 16, 32]);
-        assert_eq!(lock, Some(Lock::Place));
-        assert_eq!(lockout.wait("alice", place(1), now), Some(LOCK));
+        assert_eq!(lock, Some(Lock::Source));
+        assert_eq!(lockout.wait("alice", source(1), now), Some(LOCK));
         assert_eq!(lockout.locked("alice", now), Some(LOCK));
         assert_eq!(lockout.failures("alice", now), 10);
-        assert_eq!(lockout.wait("alice", place(2), now), None, "another place");
-        assert_eq!(lockout.wait("bob", place(1), now), None, "another name");
+        assert_eq!(
+            lockout.wait("alice", source(2), now),
+            None,
+            "another source"
+        );
+        assert_eq!(lockout.wait("bob", source(1), now), None, "another name");
         now += LOCK;
-        assert_eq!(lockout.wait("alice", place(1), now), None);
+        assert_eq!(lockout.wait("alice", source(1), now), None);
         assert_eq!(lockout.locked("alice", now), None);
-        let (waits, _) = guess(&mut lockout, "alice", place(1), &mut now, 4);
+        let (waits, _) = guess(&mut lockout, "alice", source(1), &mut now, 4);
         assert_eq!(waits, [0, 0, 0, 0], "it begins anew");
     }
 
     #[test]
     fn r47_a_guesser_with_many_addresses_does_not_lock_out_the_user_who_was_there_before() {
         let (mut lockout, mut now) = (Lockout::default(), Instant::now());
-        lockout.succeeded("alice", place(200), now);
+        lockout.succeeded("alice", source(200), now);
         let mut locks = Vec::new();
         for stranger in 0..u8::try_from(NAME_FAILURES_MAX).unwrap() {
             now += Duration::from_secs(1);
-            locks.extend(lockout.failed("alice", true, place(stranger), now));
+            locks.extend(lockout.failed("alice", true, source(stranger), now));
         }
         assert_eq!(locks, [Lock::Name]);
-        assert!(lockout.wait("alice", place(201), now).is_some());
-        assert_eq!(lockout.wait("alice", place(200), now), None);
+        assert!(lockout.wait("alice", source(201), now).is_some());
+        assert_eq!(lockout.wait("alice", source(200), now), None);
         // More of the same does not prolong it.
         now += LOCK / 2;
-        lockout.failed("alice", true, place(202), now);
+        lockout.failed("alice", true, source(202), now);
         assert_eq!(lockout.locked("alice", now), Some(LOCK / 2));
         lockout.unlock("alice");
-        assert_eq!(lockout.wait("alice", place(201), now), None);
+        assert_eq!(lockout.wait("alice", source(201), now), None);
         assert_eq!(lockout.locked("alice", now), None);
     }
 
     #[test]
     fn a_success_clears_its_place() {
         let (mut lockout, mut now) = (Lockout::default(), Instant::now());
-        guess(&mut lockout, "alice", place(1), &mut now, 6);
-        assert!(lockout.wait("alice", place(1), now).is_some());
-        lockout.succeeded("alice", place(1), now);
-        assert_eq!(lockout.wait("alice", place(1), now), None);
-        let (waits, _) = guess(&mut lockout, "alice", place(1), &mut now, 5);
+        guess(&mut lockout, "alice", source(1), &mut now, 6);
+        assert!(lockout.wait("alice", source(1), now).is_some());
+        lockout.succeeded("alice", source(1), now);
+        assert_eq!(lockout.wait("alice", source(1), now), None);
+        let (waits, _) = guess(&mut lockout, "alice", source(1), &mut now, 5);
         assert_eq!(waits, [0, 0, 0, 0, 1]);
     }
 
@@ -302,15 +323,15 @@ mod tests {
         guess(
             &mut lockout,
             "alice",
-            place(1),
+            source(1),
             &mut now,
-            PLACE_FAILURES_MAX,
+            SOURCE_FAILURES_MAX,
         );
         for n in 0..3 * ENTRIES_MAX {
-            lockout.failed(&format!("nobody{n}"), false, place(1), now);
+            lockout.failed(&format!("nobody{n}"), false, source(1), now);
         }
-        assert!(lockout.wait("alice", place(1), now).is_some());
-        assert_eq!(lockout.places.0.len(), ENTRIES_MAX);
+        assert!(lockout.wait("alice", source(1), now).is_some());
+        assert_eq!(lockout.sources.0.len(), ENTRIES_MAX);
         assert_eq!(lockout.names.0.len(), ENTRIES_MAX);
         for n in 0..=u16::try_from(SEEN_MAX).unwrap() {
             let address = IpAddr::from([10, 0, (n >> 8) as u8, n as u8]);
@@ -321,9 +342,9 @@ mod tests {
 
     #[test]
     fn an_ipv6_place_is_a_household() {
-        let place = |text: &str| Place::from(text.parse::<IpAddr>().unwrap());
-        assert_eq!(place("2001:db8::1"), place("2001:db8::ffff:1"));
-        assert_ne!(place("2001:db8::1"), place("2001:db8:0:1::1"));
-        assert_eq!(place("::ffff:192.0.2.1"), place("192.0.2.1"));
+        let source = |text: &str| Source::from(text.parse::<IpAddr>().unwrap());
+        assert_eq!(source("2001:db8::1"), source("2001:db8::ffff:1"));
+        assert_ne!(source("2001:db8::1"), source("2001:db8:0:1::1"));
+        assert_eq!(source("::ffff:192.0.2.1"), source("192.0.2.1"));
     }
 }

@@ -10,7 +10,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use argon2::password_hash::phc::PasswordHash;
-use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use aws_lc_rs::constant_time;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 use blake2::{Blake2s256, Digest};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -20,6 +23,12 @@ const MEMORY_KIB: u32 = 7_168;
 
 /// See [`MEMORY_KIB`].
 const PASSES: u32 = 5;
+
+/// Bytes of a salt.
+const SALT_BYTES: usize = 16;
+
+/// Blocks of 1 KiB that a hash is given room for at least: see [`argon2id`].
+const ROOM_BLOCKS: usize = 40 * 1_024;
 
 /// Memory of a configured hash at most, in KiB: a handset has to be able to spend it at each first sign-in.
 const HASH_MEMORY_KIB_MAX: u32 = 65_536;
@@ -51,9 +60,6 @@ pub enum PasswordError {
     /// A hash that a handset can't verify in reasonable time and memory.
     #[error("costs too much: at most m={HASH_MEMORY_KIB_MAX} (KiB), t={HASH_PASSES_MAX} and p=4")]
     TooCostly,
-    /// The password can't be hashed.
-    #[error("can't be hashed: {0}")]
-    Unhashable(argon2::password_hash::Error),
     /// Parameters out of Argon2's range.
     #[error("can't be hashed: {0}")]
     OutOfRange(#[from] argon2::Error),
@@ -69,11 +75,20 @@ pub struct Hash(Arc<PasswordHash>);
 impl Hash {
     /// Hashes a password, which takes a while.
     pub fn of(password: &str) -> Result<Self, PasswordError> {
-        let params = Params::new(MEMORY_KIB, PASSES, 1, None)?;
-        let hash = Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-            .hash_password(password.as_bytes())
-            .map_err(PasswordError::Unhashable)?;
-        Ok(Self(Arc::new(hash)))
+        let (mut salt, mut hash) = ([0; SALT_BYTES], [0; Params::DEFAULT_OUTPUT_LEN]);
+        getrandom::fill(&mut salt)?;
+        let params = Params::new(MEMORY_KIB, PASSES, 1, Some(hash.len()))?;
+        argon2id(
+            params,
+            Version::V0x13,
+            password.as_bytes(),
+            &salt,
+            &mut hash,
+        )?;
+        let (salt, hash) = (BASE64.encode(salt), BASE64.encode(hash));
+        Self::parse(&format!(
+            "$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p=1${salt}${hash}"
+        ))
     }
 
     /// Reads a PHC string.
@@ -99,10 +114,40 @@ impl Hash {
 
     /// Whether it is this password's; takes a while, and compares in constant time.
     pub fn verify(&self, password: &[u8]) -> bool {
-        Argon2::default()
-            .verify_password(password, &*self.0)
-            .is_ok()
+        let (Some(salt), Some(hash)) = (&self.0.salt, &self.0.hash) else {
+            return false;
+        };
+        let version = self.0.version.unwrap_or(Version::V0x13.into());
+        let (Ok(version), Ok(params)) = (Version::try_from(version), Params::try_from(&*self.0))
+        else {
+            return false;
+        };
+        let mut found = vec![0; hash.len()];
+        argon2id(params, version, password, salt, &mut found).is_ok()
+            && constant_time::verify_slices_are_equal(&found, hash.as_bytes()).is_ok()
     }
+}
+
+/// Argon2id, in memory that goes back to the system at once.
+///
+/// The room that is asked for is larger than what malloc ever keeps for later (32 MiB in glibc); what is beyond the
+/// parameters is never touched, and so never there. Otherwise an idle handset would hold the last hash's megabytes.
+fn argon2id(
+    params: Params,
+    version: Version,
+    password: &[u8],
+    salt: &[u8],
+    hash: &mut [u8],
+) -> Result<(), argon2::Error> {
+    let blocks = params.block_count();
+    let mut memory = Vec::with_capacity(blocks.max(ROOM_BLOCKS));
+    memory.resize(blocks, Block::default());
+    Argon2::new(Algorithm::Argon2id, version, params).hash_password_into_with_memory(
+        password,
+        salt,
+        hash,
+        memory.as_mut_slice(),
+    )
 }
 
 impl fmt::Debug for Hash {
@@ -302,6 +347,16 @@ mod tests {
     }
 
     #[test]
+    fn r47_another_reader_of_phc_strings_agrees() {
+        use argon2::password_hash::PasswordVerifier;
+        let phc = Hash::of("wonder").unwrap().phc();
+        assert_ne!(phc, Hash::of("wonder").unwrap().phc(), "each has its salt");
+        let read = PasswordHash::new(&phc).unwrap();
+        assert!(Argon2::default().verify_password(b"wonder", &read).is_ok());
+        assert!(Argon2::default().verify_password(b"wander", &read).is_err());
+    }
+
+    #[test]
     fn r47_hashes_are_argon2id_and_affordable() {
         let phc = |params: &str| {
             format!(
@@ -310,6 +365,8 @@ mod tests {
         };
         let good = Hash::parse(&phc("m=65536,t=2,p=1")).unwrap();
         assert_eq!(good.phc(), phc("m=65536,t=2,p=1"));
+        // It is the reference implementation's test vector.
+        assert!(good.verify(b"password") && !good.verify(b"passworx"));
         for costly in ["m=65537,t=2,p=1", "m=65536,t=17,p=1", "m=65536,t=2,p=5"] {
             let error = Hash::parse(&phc(costly)).unwrap_err();
             assert!(

@@ -489,7 +489,7 @@ fn read(transaction: &Transaction<'_>) -> Result<BTreeMap<Arc<str>, User>, Store
             }
             // Some other program wrote it: nobody signs in with it.
             Err(error) => {
-                tracing::warn!(%error, "a user's hash can't be read, and the user is passed over")
+                tracing::warn!(%error, "a user's hash can't be read, and the user is passed over");
             }
         }
     }
