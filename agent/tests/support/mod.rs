@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "each test file uses its part of the harness")]
 
 pub(crate) mod front;
+pub(crate) mod handset;
 pub(crate) mod inside;
 pub(crate) mod local;
 pub(crate) mod owner;

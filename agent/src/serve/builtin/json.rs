@@ -49,7 +49,8 @@ fn read(resource: &Resource, body: &[u8], ours: bool) -> Result<Item, FieldError
         let Some((position, field)) = resource.field(&key) else {
             return Err(unknown(&key, resource.fields.iter().map(|f| f.name)));
         };
-        if json.is_null() {
+        // Nothing is what every field may say: an item is shown with its empty lists.
+        if json.is_null() || json.as_array().is_some_and(Vec::is_empty) && field.is_list() {
             continue;
         }
         if field.given && !ours {

@@ -14,10 +14,10 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use super::authentication::users;
-use super::consent::{access, log};
 use super::blobs::{self, Blob};
-use super::resource::{Item, Resource};
+use super::consent::{access, log};
 use super::media::thumbnail;
+use super::resource::{Item, Resource};
 use super::{idempotency, import, inbox, services, tasks};
 
 /// Layout of the file; a higher one was written by a newer agent, and is left alone.
@@ -25,13 +25,27 @@ const LAYOUT: i64 = 2;
 
 /// The tables that modules keep beside the items. Each makes its own if they are not there, and changes what an older
 /// agent left; they are laid out in this order, before the items' tables.
-const SCHEMAS: &[&str] = &[import::SCHEMA, blobs::SCHEMA, thumbnail::SCHEMA, idempotency::SCHEMA, tasks::SCHEMA, services::SCHEMA, inbox::SCHEMA, users::SCHEMA, access::SCHEMA, log::SCHEMA];
+const SCHEMAS: &[&str] = &[
+    import::SCHEMA,
+    blobs::SCHEMA,
+    thumbnail::SCHEMA,
+    idempotency::SCHEMA,
+    tasks::SCHEMA,
+    services::SCHEMA,
+    inbox::SCHEMA,
+    users::SCHEMA,
+    access::SCHEMA,
+    log::SCHEMA,
+];
 
 /// Jobs that wait for the thread at most; who comes then waits to hand in theirs.
 const JOBS_MAX: usize = 32;
 
 /// Statements that are kept prepared.
 const STATEMENTS_MAX: usize = 64;
+
+/// What the write-ahead log keeps of the disk between two bursts of writing.
+const LOG_BYTES_MAX: i64 = 4 * 1024 * 1024;
 
 /// How long another process may hold the file before a job fails.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
@@ -131,6 +145,7 @@ impl Database {
         connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "journal_size_limit", LOG_BYTES_MAX)?;
         let layout = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         if layout > LAYOUT {
             return Err(StoreError::Newer(layout));

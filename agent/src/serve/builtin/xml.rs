@@ -275,8 +275,9 @@ fn label(
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::contacts::CONTACTS;
+    use super::super::descriptions::CONTACTS;
     use super::super::json;
+    use super::super::resource::ALL;
     use super::*;
 
     /// Text that the check lets through, with everything in it that XML or JSON has to escape.
@@ -284,30 +285,64 @@ mod tests {
         "[a-zß<>&'\"\\\\\\]\\[;#=/ 😀]{0,12}[a-z&<>]"
     }
 
-    fn items() -> impl Strategy<Value = Item> {
-        let entries = prop::collection::vec((text(), text()), 0..4);
-        (text(), entries, prop::option::of(text())).prop_map(|(name, entries, note)| {
-            let mut item = CONTACTS.blank();
-            item.set(0, Value::Text(name));
-            for (label, value) in entries {
-                item.push(1, Entry { label, value });
+    /// What a caller may put into a field, by its shape.
+    fn value(shape: &'static Shape) -> BoxedStrategy<Value> {
+        match shape {
+            Shape::Line { .. } => text().prop_map(Value::Text).boxed(),
+            Shape::Text { .. } => (text(), text())
+                .prop_map(|(a, b)| Value::Text(format!("{a}\n\t{b}")))
+                .boxed(),
+            Shape::Choice(words) => prop::sample::select(*words)
+                .prop_map(|word| Value::Text(word.to_owned()))
+                .boxed(),
+            Shape::Moment => {
+                "20[0-9]{2}-0[1-9]-(1[0-9]|2[0-8])T[01][0-9]:[0-5][0-9]:[0-5][0-9](Z|[+-]0[0-9]:30)"
+                    .prop_map(Value::Text)
+                    .boxed()
             }
-            if let Some(note) = note {
-                item.set(4, Value::Text(format!("{note}\n\tend")));
+            Shape::Number(least, most) => (*least..=*most).prop_map(Value::Number).boxed(),
+            Shape::Flag => any::<bool>().prop_map(Value::Flag).boxed(),
+            Shape::Lines { .. } => prop::collection::vec(text(), 1..4)
+                .prop_map(Value::Lines)
+                .boxed(),
+            Shape::Labelled { .. } => {
+                let entry = (text(), text()).prop_map(|(label, value)| Entry { label, value });
+                prop::collection::vec(entry, 1..4)
+                    .prop_map(Value::Entries)
+                    .boxed()
             }
-            CONTACTS.check(item).unwrap()
+        }
+    }
+
+    /// An item of any resource, with any of the fields that a caller may send, and all that it must.
+    fn items() -> impl Strategy<Value = (&'static Resource, Item)> {
+        let kept = ALL.iter().copied().filter(|r| r.is_collection());
+        prop::sample::select(kept.collect::<Vec<_>>()).prop_flat_map(|resource| {
+            let fields = resource.fields.iter().map(|field| match field {
+                field if field.given => Just(None).boxed(),
+                field if field.required => value(&field.shape).prop_map(Some).boxed(),
+                field => prop::option::of(value(&field.shape)).boxed(),
+            });
+            fields.collect::<Vec<_>>().prop_map(move |values| {
+                let mut item = resource.blank();
+                for (field, value) in resource.fields.iter().zip(values) {
+                    resource.put(&mut item, field.name, value);
+                }
+                (resource, resource.check(item).unwrap())
+            })
         })
     }
 
     proptest! {
         #[test]
-        fn what_is_shown_can_be_sent_back_in_either_form(item in items()) {
+        fn r28_r29_what_is_shown_can_be_sent_back_in_either_form((resource, item) in items()) {
             let stored = Stored { id: 7, store: "phone".to_owned(), item, content: None };
-            let shown = String::from_utf8(super::item(&CONTACTS, &stored)).unwrap();
+            let shown = String::from_utf8(super::item(resource, &stored)).unwrap();
             let sent = shown.replacen(" id=\"7\" store=\"phone\"", "", 1);
-            prop_assert_eq!(&decode(&CONTACTS, sent.as_bytes()).unwrap(), &stored.item);
-            let content = json::content(&CONTACTS, &stored.item);
-            prop_assert_eq!(json::decode(&CONTACTS, content.as_bytes()).unwrap(), stored.item);
+            prop_assert_eq!(&decode(resource, sent.as_bytes()).unwrap(), &stored.item);
+            let content = json::content(resource, &stored.item);
+            prop_assert_eq!(&json::decode(resource, content.as_bytes()).unwrap(), &stored.item);
+            prop_assert_eq!(json::restore(resource, content.as_bytes()).unwrap(), stored.item);
         }
 
         #[test]
