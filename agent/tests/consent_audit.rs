@@ -5,6 +5,7 @@ mod support;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use everline_agent::owner::api::URLS;
 use serde_json::{Value, json};
 use support::owner::{Asking, user};
 use support::{Agent, Gateway, MSISDN};
@@ -355,4 +356,15 @@ async fn r66_the_owner_sees_the_handset_and_what_there_is_to_permit() {
             .contains(&json!({"name": "delete", "says": "delete a contact"}))
     );
     handset.owner.get("/api/connection").await;
+}
+
+#[tokio::test]
+async fn r66_every_url_of_the_owners_api_is_there_with_its_methods() {
+    let handset = Asking::start("").await;
+    for (url, methods) in URLS {
+        let url = ["{id}", "{user}", "{name}"].iter().fold((*url).to_owned(), |url, part| url.replace(part, "1"));
+        let refused = handset.owner.call("PATCH", &url, &Value::Null).await;
+        let allowed = refused.header("allow").replace(",HEAD", "").replace(',', " ");
+        assert_eq!((refused.status, allowed.as_str()), (405, *methods), "{url}");
+    }
 }

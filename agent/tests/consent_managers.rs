@@ -157,3 +157,30 @@ async fn r53_the_owner_is_shown_the_content_of_what_is_sent() {
         assert_eq!(waiting.answer().await.status, 403);
     }
 }
+
+#[tokio::test]
+async fn r53_what_differs_beyond_the_screen_is_another_prompt() {
+    let mut handset = Asking::start("").await;
+    let mut waiting = Vec::new();
+    for end in ["yours, Ada", "your fired"] {
+        let text = format!("{}{end}", "x".repeat(2_000));
+        let body = json!({"to": ["a@example.com"], "text": text}).to_string();
+        waiting.push(
+            handset
+                .begin("alice", "POST /services/send-email", &body)
+                .await,
+        );
+    }
+    handset.owner.waiting(2).await;
+    let prompts = handset.owner.prompts().await;
+    assert_eq!(prompts.len(), 2, "{prompts:?}");
+    for (prompt, channel) in prompts.iter().zip(&mut waiting) {
+        let shown = prompt["content"].to_string();
+        assert!(shown.contains("x… (10 more characters)"), "{shown}");
+        handset
+            .owner
+            .answer(prompt, json!({"answer": "not-now"}))
+            .await;
+        assert_eq!(channel.answer().await.status, 403);
+    }
+}

@@ -23,9 +23,11 @@ pub mod own;
 pub mod prompts;
 pub mod words;
 
+use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use blake2::{Blake2s256, Digest as _};
 use tokio::sync::Notify;
 
 use super::authentication::Caller;
@@ -38,10 +40,10 @@ use audit::Audit;
 pub use moment::Moment;
 use notifier::Notifier;
 
-/// Parts of an act's content that the owner is shown at most.
+/// Parts of an act's content that the owner is shown at most; what is beyond is told by its number.
 const DETAILS_MAX: usize = 16;
 
-/// Characters of one part that the owner is shown at most; what is longer ends in `…`.
+/// Characters of one part that the owner is shown at most; what is beyond is told by its number.
 pub const DETAIL_CHARS_MAX: usize = 2_000;
 
 /// What the owner said about consent in the configuration.
@@ -88,7 +90,7 @@ pub struct Act {
 pub struct Detail {
     /// `to`, `text`, `name`…
     pub name: &'static str,
-    /// As it was sent, cut to what a screen can show.
+    /// As it was sent. The gate cuts it to what a screen can show.
     pub text: String,
 }
 
@@ -192,14 +194,9 @@ impl Gate {
         let Some(notifier) = &self.0 else {
             return Ok(Permit(None));
         };
-        act.content.truncate(DETAILS_MAX);
-        for detail in &mut act.content {
-            if let Some((cut, _)) = detail.text.char_indices().nth(DETAIL_CHARS_MAX) {
-                detail.text.truncate(cut);
-                detail.text.push('…');
-            }
-        }
-        notifier.permit(act).await
+        let content = Digest::of(&act.content);
+        cut(&mut act.content);
+        notifier.permit(act, content).await
     }
 
     /// Writes into the audit log that a user is locked out: attempts to sign in with the name failed too often.
@@ -212,5 +209,81 @@ impl Gate {
     /// The notifier, for the owner's side; `None` for [`Gate::open`].
     pub fn notifier(&self) -> Option<&Arc<Notifier>> {
         self.0.as_ref()
+    }
+}
+
+/// Of an act's whole content: two acts of one user are the same thing only if they are so to the last character, whatever
+/// of it a screen can show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Digest([u8; 32]);
+
+impl Digest {
+    /// Each part with its length before it, so that no two contents look alike.
+    fn of(content: &[Detail]) -> Self {
+        let mut digest = Blake2s256::new();
+        for text in content
+            .iter()
+            .flat_map(|detail| [detail.name, &detail.text])
+        {
+            digest.update((text.len() as u64).to_le_bytes());
+            digest.update(text);
+        }
+        Self(digest.finalize().into())
+    }
+}
+
+/// Leaves of an act's content what a screen can show, and tells how much more there is.
+fn cut(content: &mut Vec<Detail>) {
+    let more = content.len().saturating_sub(DETAILS_MAX);
+    content.truncate(DETAILS_MAX);
+    for detail in content.iter_mut() {
+        let Some((end, _)) = detail.text.char_indices().nth(DETAIL_CHARS_MAX) else {
+            continue;
+        };
+        let beyond = detail.text.split_off(end).chars().count();
+        let _ = write!(detail.text, "… ({beyond} more characters)");
+    }
+    if more > 0 {
+        content.push(Detail {
+            name: "more",
+            text: format!("{more} more parts"),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn detail(name: &'static str, text: &str) -> Detail {
+        Detail {
+            name,
+            text: text.to_owned(),
+        }
+    }
+
+    #[test]
+    fn r53_what_a_screen_can_not_show_is_told_and_still_counts() {
+        let long = |end: &str| {
+            vec![detail(
+                "text",
+                &format!("{}{end}", "ä".repeat(DETAIL_CHARS_MAX)),
+            )]
+        };
+        let (mut first, second) = (long("one"), long("two"));
+        assert_ne!(Digest::of(&first), Digest::of(&second));
+        cut(&mut first);
+        assert!(
+            first[0].text.ends_with("ä… (3 more characters)"),
+            "{first:?}"
+        );
+        let (ab, ba) = ([detail("a", "bc")], [detail("ab", "c")]);
+        assert_ne!(Digest::of(&ab), Digest::of(&ba));
+        let mut many: Vec<_> = (0..20).map(|_| detail("to", "1")).collect();
+        cut(&mut many);
+        assert_eq!(
+            (many.len(), many.last()),
+            (DETAILS_MAX + 1, Some(&detail("more", "4 more parts")))
+        );
     }
 }

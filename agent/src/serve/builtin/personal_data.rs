@@ -41,9 +41,6 @@ pub const PAGE_ITEMS_MAX: u32 = 1_000;
 /// Bytes of one page's items at most, as they are kept; a longer page ends earlier.
 pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
 
-/// Characters of one detail of an act at most; whoever shows it may cut it further.
-const DETAIL_CHARS_MAX: usize = 2_000;
-
 /// One page of a list.
 #[derive(Debug)]
 pub struct Page {
@@ -141,7 +138,7 @@ pub fn act(
     }
 }
 
-/// What the owner is told of an item.
+/// What the owner is told of an item, whole: the notifier cuts it to what a screen can show.
 pub fn details(resource: &Resource, item: &Item) -> Vec<Detail> {
     let told = resource.fields.iter().zip(item.values());
     let told = told.filter(|(field, _)| field.told);
@@ -156,7 +153,6 @@ pub fn details(resource: &Resource, item: &Item) -> Vec<Detail> {
                 values.join(", ")
             }
         };
-        let text = text.chars().take(DETAIL_CHARS_MAX).collect();
         Some(Detail {
             name: field.name,
             text,
@@ -186,7 +182,7 @@ pub(super) fn details_of(resource: &Resource, path: &str, stored: Option<&Stored
     let segment = path.rsplit('/').next().unwrap_or_default();
     let mut content = vec![Detail {
         name: "id",
-        text: segment.chars().take(DETAIL_CHARS_MAX).collect(),
+        text: segment.to_owned(),
     }];
     content.extend(stored.map_or(Vec::new(), |s| details(resource, &s.item)));
     content

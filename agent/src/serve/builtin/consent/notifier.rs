@@ -15,7 +15,7 @@ use super::answer::{Answer, Answered, settle};
 use super::audit::Audit;
 use super::log::{self, Filter, Told};
 use super::prompts::{Open, Refusal, Table, Ticket, Verdict};
-use super::{Act, By, ConsentConfig, Moment, Permit};
+use super::{Act, By, ConsentConfig, Digest, Moment, Permit};
 use crate::serve::builtin::authentication::Caller;
 use crate::serve::builtin::authentication::users::NAME_CHARS_MAX;
 use crate::serve::builtin::events::Events;
@@ -63,7 +63,7 @@ impl Notifier {
         })
     }
 
-    pub(super) async fn permit(&self, act: Act) -> Result<Permit, Problem> {
+    pub(super) async fn permit(&self, act: Act, content: Digest) -> Result<Permit, Problem> {
         let Some(prompt_timeout) = self.prompt_timeout else {
             let line = self.audit.line(&act, true, By::Off);
             let permit = Permit(Some((self.audit.clone(), line.id)));
@@ -81,7 +81,7 @@ impl Notifier {
             return verdict;
         }
         let until = Instant::now() + prompt_timeout;
-        let ticket = match self.prompts.join(&user, &act, until) {
+        let ticket = match self.prompts.join(&user, (&act, content), until) {
             Ok(ticket) => ticket,
             Err(refusal) => return Err(self.refuse(&act, refusal)),
         };

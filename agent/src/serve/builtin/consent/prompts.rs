@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
-use super::{Act, Detail, Moment, Permit};
+use super::{Act, Detail, Digest, Moment, Permit};
 use crate::serve::builtin::problem::Problem;
 
 /// Prompts at a time: more than a person can answer before their time is over.
@@ -64,6 +64,8 @@ pub(super) struct Prompt {
     pub(super) user: Arc<str>,
     /// The first one's; the others' are the same but for who is told.
     pub(super) act: Act,
+    /// Of the whole content, of which `act` has what can be shown.
+    content: Digest,
     pub(super) since: Moment,
     pub(super) waiting: Vec<Waiting>,
 }
@@ -162,7 +164,7 @@ impl Table {
     pub(super) fn join(
         self: &Arc<Self>,
         user: &Arc<str>,
-        act: &Act,
+        (act, content): (&Act, Digest),
         until: Instant,
     ) -> Result<Ticket, Refusal> {
         let mut state = self.lock();
@@ -178,7 +180,11 @@ impl Table {
         let id = state.last;
         let (tell, verdict) = oneshot::channel();
         let waiting = Waiting { id, until, tell };
-        match state.open.iter_mut().find(|open| open.is_of(user, act)) {
+        match state
+            .open
+            .iter_mut()
+            .find(|open| open.is_of(user, act, content))
+        {
             Some(prompt) if prompt.waiting.len() >= WAITING_PER_PROMPT_MAX => {
                 return Err(Refusal::TooMany);
             }
@@ -192,6 +198,7 @@ impl Table {
                     id,
                     user: Arc::clone(user),
                     act: act.clone(),
+                    content,
                     since: Moment::now(),
                     waiting: vec![waiting],
                 });
@@ -331,11 +338,11 @@ impl State {
 }
 
 impl Prompt {
-    fn is_of(&self, user: &str, act: &Act) -> bool {
+    fn is_of(&self, user: &str, act: &Act, content: Digest) -> bool {
         &*self.user == user
             && self.act.resource == act.resource
             && self.act.action == act.action
-            && self.act.content == act.content
+            && self.content == content
     }
 }
 
@@ -361,7 +368,8 @@ mod tests {
     fn join(table: &Arc<Table>, user: &str, text: &str) -> Result<Ticket, Refusal> {
         let user: Arc<str> = user.into();
         let until = Instant::now() + Duration::from_secs(60);
-        table.join(&user, &act(&user, text), until)
+        let act = act(&user, text);
+        table.join(&user, (&act, Digest::of(&act.content)), until)
     }
 
     #[test]
