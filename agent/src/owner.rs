@@ -25,6 +25,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
+use everline_protocol::Msisdn;
 
 use crate::device::simulated::Simulated;
 use guard::Guard;
@@ -38,6 +39,8 @@ pub struct OwnerConfig {
     pub listen: SocketAddr,
     /// The file with the secret, made if it is not there.
     pub secret_file: PathBuf,
+    /// The handset's number, for its screen.
+    pub msisdn: Msisdn,
 }
 
 /// The owner's screen could not be made ready.

@@ -135,6 +135,7 @@ fn r53_r66_the_description_of_the_owners_api_is_true() {
     let listed: BTreeSet<_> = paper.lines().filter_map(row).collect();
     let there = owner::api::URLS
         .iter()
+        .chain(owner::controls::URLS)
         .map(|(url, methods)| ((*url).to_owned(), (*methods).to_owned()));
     assert_eq!(listed, there.collect());
     let kinds = access::Kind::ALL.map(access::Kind::name);

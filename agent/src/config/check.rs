@@ -78,7 +78,8 @@ impl Check<'_> {
             (None, Some(builtin)) => {
                 let builtin = self.builtin(builtin, authentication?, linger_s, device);
                 builtin.map(|builtin| {
-                    let owner = owner.map(|owner| owner.beside(&builtin.database));
+                    let owner = owner.zip(msisdn);
+                    let owner = owner.map(|(owner, msisdn)| owner.of(msisdn, &builtin.database));
                     Serve::Builtin(BuiltinConfig {
                         https,
                         consent,

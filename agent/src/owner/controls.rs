@@ -33,6 +33,23 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How the handset calls for attention, each of them.
 const MODES: [Mode; 4] = [Mode::Normal, Mode::High, Mode::Silent, Mode::Vibrate];
 
+/// Every URL and the methods that it has, as `docs/owner-api.md` lists them.
+pub const URLS: &[(&str, &str)] = &[
+    ("/api/simulated", "GET"),
+    ("/api/simulated/charger", "PUT"),
+    ("/api/simulated/battery", "PUT"),
+    ("/api/simulated/coverage", "PUT"),
+    ("/api/simulated/technology", "PUT"),
+    ("/api/simulated/sim", "PUT"),
+    ("/api/simulated/mode", "PUT"),
+    ("/api/simulated/calls", "POST"),
+    ("/api/simulated/calls/{id}/answer", "POST"),
+    ("/api/simulated/calls/{id}/hang-up", "POST"),
+    ("/api/simulated/sms", "POST"),
+    ("/api/simulated/mms", "POST"),
+    ("/api/simulated/email", "POST"),
+];
+
 type Handset = State<Arc<Simulated>>;
 
 /// The controls; where the hardware is real there are none, and their URLs are not found.

@@ -13,7 +13,7 @@ const FAULT: &str = "<!-- fault -->";
 
 /// What it says after a wrong secret.
 pub(super) const WRONG: &str =
-    "That is not the owner's secret. It is the one line of the file that the agent's log names.";
+    "That is not the owner’s secret. It is the one line of the file that the agent's log names.";
 
 /// What it says after too many.
 pub(super) const SLOWED: &str = "Too many wrong secrets came. Wait a few seconds, then try again.";

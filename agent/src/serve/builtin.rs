@@ -145,6 +145,7 @@ pub struct Builtin {
     _https: Option<Arc<Https>>,
     /// Is there as long as somebody has it.
     _screen: Option<Screen>,
+    tasks: Tasks,
     /// The simulated handset, for the controls on the owner's screen; `None`: the hardware is real.
     pub simulated: Option<Arc<Simulated>>,
 }
@@ -194,14 +195,19 @@ impl Builtin {
             .map_err(failed(&config.database))?;
         let screen = match &config.owner {
             Some(owner) => {
-                let status = status.clone();
-                let connection = Arc::new(move || status.connection());
+                let (status, msisdn) = (status.clone(), owner.msisdn.digits().to_string());
+                let connection = Arc::new(move || {
+                    let mut connection = status.connection();
+                    connection["msisdn"] = msisdn.as_str().into();
+                    connection
+                });
                 let api = crate::owner::api::router(&handset, &authentication, connection);
                 let api = api.unwrap_or_default();
                 Some(Screen::start(owner, api, Some(simulated.clone())).await?)
             }
             None => None,
         };
+        let tasks = handset.tasks.clone();
         let router = web::router(resource::ALL, &handset, authentication);
         let https = match &config.https {
             Some(https) => Some(Https::open(https, &config.database, router.clone()).await?),
@@ -209,11 +215,17 @@ impl Builtin {
         };
         Ok(Self {
             router,
+            tasks,
             _https: https.map(Arc::new),
             _screen: screen,
             linger: Duration::from_secs(config.linger_s.into()),
             simulated: Some(simulated),
         })
+    }
+
+    /// The agent is ending: answers those who wait for what may take long, and lets go of those who listen.
+    pub fn leave(&self) {
+        self.tasks.close();
     }
 
     /// Answers the requests of one data channel until either side ends it, or it was idle for the linger. Gives the

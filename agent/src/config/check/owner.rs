@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use everline_protocol::Msisdn;
 use toml::Spanned;
 
 use super::super::file::{Check, FileOwner};
@@ -19,11 +20,12 @@ pub(super) struct Said {
 
 impl Said {
     /// Two handsets of one directory have a database each, and a secret each.
-    pub(super) fn beside(self, database: &Path) -> OwnerConfig {
+    pub(super) fn of(self, msisdn: Msisdn, database: &Path) -> OwnerConfig {
         let beside = || database.with_extension("owner.secret");
         OwnerConfig {
             listen: self.listen,
             secret_file: self.secret_file.unwrap_or_else(beside),
+            msisdn,
         }
     }
 }

@@ -89,7 +89,10 @@ pub(super) async fn email(
     if !from.contains('@') {
         return Err(bad("from: is no email address"));
     }
-    let item = item(&EMAILS, [("from", from), ("subject", subject), ("text", text)])?;
+    let item = item(
+        &EMAILS,
+        [("from", from), ("subject", subject), ("text", text)],
+    )?;
     on_its_way(simulated.receive_email(mime::message(&EMAILS, &item, &[])))
 }
 

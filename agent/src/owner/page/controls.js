@@ -1,12 +1,11 @@
 // What befalls the simulated handset: each button is something that would happen to a real one by itself.
 
-import { alien, doing, el, tell } from './dom.js';
+import { alien, doing, el, field, tell } from './dom.js';
 import { api } from './net.js';
 
 const put = (what, body) => api('PUT', `/api/simulated/${what}`, body);
 const post = (what, body) => api('POST', `/api/simulated/${what}`, body);
 
-const field = (label, input) => el('label', { class: 'field' }, el('span', {}, label), input);
 const number = (value = '+34600123456') => el('input', { type: 'tel', required: true, maxlength: 32, autocomplete: 'off', value });
 const line = (value, attributes = {}) => el('input', { required: true, maxlength: 256, autocomplete: 'off', value, ...attributes });
 

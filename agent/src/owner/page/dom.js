@@ -42,13 +42,13 @@ export function alien(text, name = 'bdi', attributes = {}) {
 }
 
 export function clock(moment) {
-  return moment.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
+  return moment.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
 }
 
 export function when(text, seconds = false) {
   const moment = new Date(text);
   const today = moment.toDateString() === new Date().toDateString();
-  const time = moment.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', second: seconds ? '2-digit' : undefined });
+  const time = moment.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', second: seconds ? '2-digit' : undefined, hourCycle: 'h23' });
   const day = moment.toLocaleDateString([], { day: 'numeric', month: 'short', year: 'numeric' });
   return el('time', { datetime: text, title: moment.toLocaleString() }, today ? time : `${day}, ${time}`);
 }
@@ -71,6 +71,16 @@ export function spanFields(id, seconds = 3600) {
   const number = el('input', { id, type: 'number', min: 1, max: 31536000, step: 1, required: true, inputmode: 'numeric', value: String(Math.max(1, Math.round(seconds / unit))) });
   const choice = el('select', { 'aria-label': 'Unit' }, units.map(([value, name]) => el('option', { value, selected: value === unit }, name)));
   return { fields: el('span', { class: 'together' }, number, choice), seconds: () => Number(number.value) * Number(choice.value), number };
+}
+
+let fields = 0;
+
+// A label and what it names: an input, or something with an input in it.
+export function field(label, content) {
+  const input = content.matches('input, select, textarea') ? content : content.querySelector('input, select, textarea');
+  fields += 1;
+  input.id ||= `field-${fields}`;
+  return el('div', { class: 'field' }, el('label', { for: input.id }, label), content);
 }
 
 let toastTimer;

@@ -55,7 +55,7 @@ const happened = el('ul', { class: 'notes', 'aria-label': 'What happened' });
 const decided = el('ul', { class: 'notes faint', 'aria-label': 'Decided lately' });
 
 export function home() {
-  at('home').append(el('div', { class: 'face' }, time, day, number, reach), waiting, calls, silenced, happened, decided);
+  at('face').append(el('div', { class: 'face' }, time, day, number, reach), waiting, calls, silenced, happened, decided);
   tick();
 }
 
@@ -100,15 +100,16 @@ export function drawCalls(list) {
 
 // What happened, in words; a kind that has none is not shown.
 const HAPPENED = {
-  sms: ['message', 'New SMS'],
-  mms: ['message', 'New MMS'],
-  email: ['mail', 'New email'],
+  sms: ['message', { received: 'New SMS', sent: 'SMS sent', delivered: 'SMS delivered', failed: 'SMS not sent' }],
+  mms: ['message', { received: 'New MMS', sent: 'MMS sent', delivered: 'MMS delivered', failed: 'MMS not sent' }],
+  email: ['mail', { received: 'New email', sent: 'Email sent', failed: 'Email not sent' }],
+  call: ['call', { ended: 'A call ended' }],
 };
 
 export function happens({ kind, data }) {
-  const known = HAPPENED[kind];
-  if (!known) return;
-  const [name, words] = known;
+  const [name, states] = HAPPENED[kind] ?? [];
+  const words = states?.[data?.state];
+  if (!words) return;
   happened.prepend(el('li', {}, icon(name), el('p', {}, el('b', {}, words), el('small', {}, when(new Date().toISOString()), data?.href ? ` · kept as ${visiblePath(data.href)}` : ''))));
   while (happened.children.length > HAPPENED_MAX) happened.lastElementChild.remove();
 }
@@ -118,6 +119,6 @@ const visiblePath = (href) => String(href).slice(0, 64);
 export async function drawDecided() {
   const { audit } = await api('GET', '/api/audit?limit=5');
   decided.replaceChildren(...audit.map((entry) => el('li', {}, icon(entry.decision === 'allowed' ? 'check' : 'cross'),
-    el('p', {}, el('span', {}, alien(entry.user ?? 'nobody', 'b'), ` ${says(entry.resource, entry.action)}`),
-      el('small', {}, `${entry.decision} ${BY[entry.by] ?? entry.by} · `, when(entry.at), entry.times > 1 && ` · ${count(entry.times, 'time')}`)))));
+    el('p', {}, el('span', {}, alien(entry.user ?? 'nobody', 'b'), `: ${says(entry.resource, entry.action)}`),
+      el('small', {}, `${entry.decision} · ${BY[entry.by] ?? entry.by} · `, when(entry.at), entry.times > 1 && ` · ${count(entry.times, 'time')}`)))));
 }

@@ -33,8 +33,8 @@ export async function api(method, path, body) {
     const words = problem.detail || problem.title || `The handset answered ${response.status}.`;
     throw new Fault(words, response.status);
   }
-  if (response.status === 204) return undefined;
-  return response.json();
+  const text = await response.text();
+  return text ? JSON.parse(text) : undefined;
 }
 
 const POLL_MS = 2_000;

@@ -12,6 +12,7 @@ const CONNECTION_EVERY_MS = 10_000;
 const STATE_EVERY_MS = 30_000;
 
 const panel = document.getElementById('panel');
+const face = document.getElementById('face');
 const views = { access, users, audit };
 let view;
 // What the simulated handset has to choose from; undefined: the hardware is real.
@@ -30,7 +31,10 @@ function route(focus) {
   if (view?.name === name) return;
   view = undefined;
   panel.replaceChildren();
-  if (name === 'home') return;
+  if (name === 'home') {
+    if (focus) face.focus({ preventScroll: true });
+    return;
+  }
   const made = name === 'controls' ? controls(simulated) : views[name]();
   view = { ...made, name };
   panel.replaceChildren(el('h1', { tabindex: '-1' }, made.title), ...made.body);
@@ -96,6 +100,7 @@ function heard(name, data) {
 
 async function start() {
   home();
+  document.getElementById('skip').addEventListener('click', () => (view ? panel : face).focus());
   await learn();
   simulated = await api('GET', '/api/simulated').catch((fault) => {
     if (fault.status !== 404) throw fault;

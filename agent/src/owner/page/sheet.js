@@ -22,6 +22,8 @@ let before;
 // Prompts that the owner has set aside, and one that this window is answering.
 const later = new Set();
 let answering;
+// The user whom this window silences.
+let hushed;
 let parts;
 
 const left = (prompt) => Math.max(0, known.at + prompt.left_ms - performance.now());
@@ -31,7 +33,7 @@ export function prompts(list) {
   known = { ...list, at: performance.now() };
   for (const id of later) if (!known.prompts.some((prompt) => prompt.id === id)) later.delete(id);
   const still = known.prompts.find((prompt) => prompt.id === shown?.id);
-  if (shown && !still && answering !== shown.id) {
+  if (shown && !still && answering !== shown.id && hushed !== shown.user) {
     tell(['The request of ', alien(shown.user), ' is gone: it was answered, its caller left, or its time was over.']);
   }
   if (still && !later.has(still.id)) {
@@ -101,7 +103,7 @@ function hide() {
   announcer.replaceChildren();
   if (!inside) return;
   if (before?.isConnected && before !== document.body) before.focus();
-  else document.getElementById('panel').focus();
+  else document.getElementById(document.body.dataset.view === 'home' ? 'face' : 'panel').focus();
 }
 
 function setAside() {
@@ -147,13 +149,19 @@ function silence(button) {
   if (!armed) return;
   const { user } = shown;
   doing(button, async () => {
-    await api('POST', '/api/silences', { user, seconds: 600 });
-    tell([alien(user), ' is silenced for 10 minutes.']);
+    hushed = user;
+    try {
+      await api('POST', '/api/silences', { user, seconds: 600 });
+      tell([alien(user), ' is silenced for 10 minutes.']);
+      prompts({ ...known, prompts: known.prompts.filter((one) => one.user !== user).map((one) => ({ ...one, left_ms: left(one) })) });
+    } finally {
+      hushed = undefined;
+    }
   });
 }
 
 function build(prompt) {
-  const title = el('h2', { id: 'sheet-title', tabindex: '-1' }, alien(prompt.user), ` wants to ${prompt.says}`);
+  const title = el('h2', { id: 'sheet-title', tabindex: '-1' }, alien(prompt.user, 'bdi', { tabindex: prompt.user.length > 60 ? '0' : undefined }), el('span', {}, ` wants to ${prompt.says}`));
   const waiting = el('span', { class: 'waiting' });
   const seconds = el('span', { class: 'seconds' });
   const bar = el('i', {});

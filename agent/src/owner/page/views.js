@@ -1,11 +1,10 @@
 // The access list, the remote users and the audit log: what the owner manages (R66).
 
-import { alien, count, doing, el, span, spanFields, sure, tell, when } from './dom.js';
+import { alien, count, doing, el, field, spanFields, sure, tell, when } from './dom.js';
 import { api } from './net.js';
 import { BY, KINDS, kindWords, resources, says } from './words.js';
 
 const options = (pairs, chosen) => pairs.map(([value, words]) => el('option', { value, selected: value === chosen }, words));
-const field = (label, input, attributes = {}) => el('label', { class: 'field', ...attributes }, el('span', {}, label), input);
 
 // A form whose button is pressed with Enter too, and that is emptied when it went well.
 function form(button, fields, act) {
@@ -52,7 +51,12 @@ function kindFields(chosen = 'unlimited', id = 'kind') {
 export function access() {
   const list = el('ul', { class: 'cards', 'aria-label': 'Entries' });
   const about = el('p', { class: 'about', role: 'status' });
-  const user = el('input', { required: true, list: 'names', maxlength: 256, autocomplete: 'off', autocapitalize: 'off', spellcheck: 'false' });
+  const user = el('select', { required: true });
+  const names = async () => {
+    const { users } = await api('GET', '/api/users');
+    const chosen = user.value;
+    user.replaceChildren(...options(users.map(({ name }) => [name, name]), chosen));
+  };
   const resource = el('select', {}, options([['*', 'everything'], ...[...resources.keys()].map((name) => [name, name])]));
   const action = el('select', {});
   const kind = kindFields();
@@ -114,6 +118,7 @@ export function access() {
     older.hidden = !next;
   };
   async function draw() {
+    await names();
     const page = await api('GET', '/api/access?limit=100');
     list.replaceChildren(...page.access.map(card));
     about.textContent = page.access.length ? '' : 'There are no entries: you are asked about everything.';
@@ -121,17 +126,17 @@ export function access() {
   }
   return {
     title: 'Access list',
-    body: [el('details', { class: 'card add' }, el('summary', {}, 'Add an entry'), add, userNames()), about, list, older],
+    body: [el('details', { class: 'card add' }, el('summary', {}, 'Add an entry'), add), about, list, older],
     draw,
     // What the owner is changing stays under the hand; the list is drawn anew when that is done.
-    heard: (name) => name === 'access' && !list.querySelector('.inline form, .question') && draw(),
+    heard: (name) => ['access', 'users'].includes(name) && !list.querySelector('.inline form, .question') && draw(),
   };
 }
 
 export function users() {
   const list = el('ul', { class: 'cards', 'aria-label': 'Remote users' });
   const about = el('p', { class: 'about', role: 'status' });
-  const name = el('input', { required: true, maxlength: 256, autocomplete: 'off', autocapitalize: 'off', spellcheck: 'false' });
+  const name = el('input', { required: true, maxlength: 256, autocomplete: 'username', autocapitalize: 'off', spellcheck: 'false' });
   const password = el('input', { required: true, type: 'password', autocomplete: 'new-password' });
   const add = form('Add user', [field('Name', name), field('Password, 8 characters or more', password)], async () => {
     await api('POST', '/api/users', { name: name.value, password: password.value });
@@ -146,12 +151,13 @@ export function users() {
       change.setAttribute('aria-expanded', String(!open));
       if (open) return more.replaceChildren();
       const password = el('input', { required: true, type: 'password', autocomplete: 'new-password' });
-      more.replaceChildren(form('Set password', field('New password', password), async () => {
+      const known = el('input', { type: 'text', value: user.name, autocomplete: 'username', hidden: true });
+      more.replaceChildren(form('Set password', [known, field('New password', password)], async () => {
         await api('PUT', `${path}/password`, { password: password.value });
         tell([alien(user.name), ' has the new password.']);
         await draw();
       }));
-      return more.querySelector('input').focus();
+      return password.focus();
     } }, 'New password');
     const unlock = el('button', { type: 'button', class: 'primary', onclick: () => doing(unlock, async () => {
       await api('POST', `${path}/unlock`);
@@ -165,9 +171,9 @@ export function users() {
     });
     return el('li', { class: 'card' },
       el('p', { class: 'line' }, alien(user.name, 'b'), ' ', user.disabled && el('span', { class: 'badge deny' }, 'disabled')),
-      el('p', { class: 'soft' }, user.locked_until ? [el('span', { class: 'badge deny' }, 'locked'), ' until ', when(user.locked_until)] : ['since ', when(user.since)],
+      el('p', { class: 'soft' }, user.locked_s ? [el('span', { class: 'badge deny' }, 'locked'), ` for ${count(user.locked_s, 'second')}`] : ['since ', when(user.since)],
         user.failures > 0 && ` · ${count(user.failures, 'wrong password')}`),
-      el('div', { class: 'actions' }, user.locked_until && unlock, change, remove), more);
+      el('div', { class: 'actions' }, (user.locked_s > 0 || user.failures > 0) && unlock, change, remove), more);
   };
   async function draw() {
     const { users } = await api('GET', '/api/users');
@@ -196,7 +202,7 @@ export function audit() {
     return new URLSearchParams(pairs).toString();
   };
   const line = (entry) => el('li', { class: 'card' },
-    el('p', { class: 'line' }, alien(entry.user ?? 'nobody', 'b'), ` ${says(entry.resource, entry.action)}`),
+    el('p', { class: 'line' }, alien(entry.user ?? 'nobody', 'b'), `: ${says(entry.resource, entry.action)}`),
     entry.content.length > 0 && el('dl', { class: 'content' }, entry.content.map(({ name, text }) => [el('dt', {}, name), alien(text, 'dd')])),
     el('p', { class: 'soft' }, el('span', { class: `badge ${entry.decision === 'allowed' ? 'allow' : 'deny'}` }, entry.decision),
       ` ${BY[entry.by] ?? entry.by} · `, when(entry.at, true), entry.times > 1 && ` · ${count(entry.times, 'time')}`,
