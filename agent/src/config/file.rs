@@ -170,6 +170,7 @@ impl Config {
         let mut check = Check {
             text,
             directory: path.parent().unwrap_or(Path::new("")),
+            stem: path.file_stem().map(Path::new).unwrap_or(Path::new("agent")),
             errors: Vec::new(),
             notes: Vec::new(),
         };
@@ -201,6 +202,8 @@ pub(super) struct Check<'a> {
     text: &'a str,
     /// Relative paths count from here.
     pub(super) directory: &'a Path,
+    /// What files are called that are named after this one: several agents may share a directory.
+    pub(super) stem: &'a Path,
     errors: Vec<ConfigError>,
     /// What the owner should know, and can be used all the same.
     notes: Vec<ConfigError>,

@@ -36,10 +36,7 @@ impl Check<'_> {
                     min_s,
                     max_s: max_s.max(min_s),
                 };
-                let file = file
-                    .as_ref()
-                    .map_or(Path::new("agent.state"), |file| file.get_ref());
-                let file = self.path(file);
+                let file = self.beside(file, ".state");
                 return KeepAlive::Auto { bounds, file };
             }
             Some(_) => {
@@ -63,16 +60,23 @@ impl Check<'_> {
         KeepAlive::Fixed(self.number("timeout_s", fixed, 1..=LONGEST_S, 300))
     }
 
+    /// A file that was named, or the one beside the configuration that is named after it.
+    fn beside(&self, said: Option<Spanned<PathBuf>>, ending: &str) -> PathBuf {
+        let mut named = self.stem.as_os_str().to_owned();
+        named.push(ending);
+        self.path(
+            said.as_ref()
+                .map_or(Path::new(&named), |said| said.get_ref()),
+        )
+    }
+
     /// Where the agent tells its status.
     pub(super) fn told(
         &mut self,
         socket: Option<Spanned<PathBuf>>,
         metrics: Option<Spanned<FileMetrics>>,
     ) -> Option<ToldConfig> {
-        let socket = socket
-            .as_ref()
-            .map_or(Path::new("agent.sock"), |socket| socket.get_ref());
-        let socket = self.path(socket);
+        let socket = self.beside(socket, ".sock");
         let Some(metrics) = metrics else {
             return Some(ToldConfig {
                 socket,
