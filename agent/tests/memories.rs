@@ -357,3 +357,46 @@ async fn r27_ten_thousand_contacts_and_fifty_thousand_sms_are_walked_in_bounded_
     let late = handset.get("/sms?after=49998&limit=2", "").await.json();
     assert_eq!(late["sms"].as_array().unwrap().len(), 2);
 }
+
+#[tokio::test]
+async fn r52_r61_who_may_not_read_or_delete_is_not_told_whether_it_is_there() {
+    // bob may add, and nothing else.
+    let config = "[[user]]\nname = \"bob\"\npassword = \"wonderland\"\n[builtin]\ndatabase = \"handset.db\"\n\
+        [[grant]]\nuser = \"bob\"\nactions = [\"add\"]\n\
+        [[grant]]\nuser = \"bob\"\nactions = [\"get\", \"delete\", \"list\", \"delete-all\"]\naccess = \"permanently-denied\"\n";
+    let handset = Inside::start(config).await;
+    // bob:wonderland
+    let bob = "Authorization: Basic Ym9iOndvbmRlcmxhbmQ=\r\n";
+    let headers = format!("{bob}{JSON}");
+    let added = handset
+        .send("POST /contacts", &headers, r#"{"name":"Ada"}"#)
+        .await;
+    assert_eq!(added.status, 201, "{}", added.body);
+    let mut told = Vec::new();
+    for start in [
+        "GET /contacts/1",
+        "GET /contacts/2",
+        "DELETE /contacts/1",
+        "DELETE /contacts/2",
+        "GET /contacts",
+        "POST /contacts?from=/contacts/1",
+        "POST /contacts?from=/contacts/2",
+        "DELETE /incoming-calls",
+    ] {
+        let refused = handset.send(start, bob, "").await;
+        assert_eq!(refused.status, 403, "{start}");
+        told.push(refused.body);
+    }
+    // Nor in what form.
+    let gif = format!("{bob}Content-Type: image/gif\r\n");
+    let bytes = "GIF89a\u{3}\0\u{2}\0\0\0\0;";
+    assert_eq!(handset.send("POST /images", &gif, bytes).await.status, 201);
+    for path in ["/images/1", "/images/2"] {
+        let headers = format!("{bob}Accept: image/gif\r\n");
+        let refused = handset.send(&format!("GET {path}"), &headers, "").await;
+        assert_eq!(refused.status, 403, "{path}");
+        told.push(refused.body);
+    }
+    told.dedup();
+    assert_eq!(told.len(), 1, "{told:?}");
+}

@@ -79,26 +79,25 @@ pub enum Shown {
 }
 
 impl Shown {
-    /// The form of an item that the caller likes best, `content` being the media type of the bytes that it is about.
+    /// The form of an item that the caller likes best. `files` are the media types that the bytes may have which it is
+    /// about.
     pub fn of_item(
         resource: &'static Resource,
-        content: Option<&str>,
+        files: &[&str],
         headers: &HeaderMap,
     ) -> Result<Self, Problem> {
-        let content = content.and_then(|media_type| media_type.split_once('/'));
-        let content = content.map(|(kind, subtype)| (kind, subtype, Self::Content));
-        Self::of(resource.forms.iter(), content, headers)
+        Self::of(resource.forms.iter(), files, headers)
     }
 
     /// The form of a list that the caller likes best.
     pub fn of_list(resource: &'static Resource, headers: &HeaderMap) -> Result<Self, Problem> {
         let forms = resource.forms.iter().filter(|form| form.list.is_some());
-        Self::of(forms, None, headers)
+        Self::of(forms, &[], headers)
     }
 
     fn of(
         forms: impl Iterator<Item = &'static Form>,
-        content: Option<(&str, &str, Self)>,
+        files: &[&str],
         headers: &HeaderMap,
     ) -> Result<Self, Problem> {
         let mut offers = vec![
@@ -111,7 +110,8 @@ impl Shown {
             Some((kind, subtype, Self::Form(form)))
         };
         offers.extend(forms.filter_map(named));
-        offers.extend(content);
+        let files = files.iter().filter_map(|file| file.split_once('/'));
+        offers.extend(files.map(|(kind, subtype)| (kind, subtype, Self::Content)));
         best(headers, &offers).ok_or_else(|| {
             let types = offers.iter().map(|(kind, sub, _)| format!("{kind}/{sub}"));
             let types: Vec<_> = types.collect();

@@ -1,10 +1,10 @@
 //! Messages (R24 to R26): SMS, MMS and emails, those that came, those that went, and those that were only written.
 
 use super::super::mime;
-use super::super::sms_pdu;
 use super::super::resource::{
     BODY_BYTES_MAX, Field, FieldError, Item, Manager, Memory, Resource, Shape, Sim, Value,
 };
+use super::super::sms_pdu;
 use super::{DATA, fill, now};
 use crate::gsm::sim::message_fits;
 use crate::gsm::sms::split;

@@ -39,7 +39,7 @@ struct Adding<'a> {
 pub(super) async fn add(State(collection): Shared, request: Request) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let Collection { resource, handset } = &*collection;
-    let shown = Shown::of_item(resource, None, &parts.headers)?;
+    let shown = Shown::of_item(resource, &[], &parts.headers)?;
     let query = Query::of(&parts.uri)?;
     let from = match query.from {
         Some(from) => Some(source(&parts, resource, from)?),

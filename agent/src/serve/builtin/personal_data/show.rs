@@ -22,33 +22,35 @@ use crate::serve::builtin::{blobs, json, media, mime, parts as messages, xml};
 pub(super) async fn show(State(collection): Shared, request: Request) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
     let Collection { resource, handset } = &*collection;
+    // What no item could be told in is refused now; in what this one can be told only who may read it is told.
+    let files = resource.content.as_ref();
+    let files = files.map_or::<&[_], _>(&[], |content| content.media_types);
+    Shown::of_item(resource, files, &parts.headers)?;
     let memories = Memories::of(handset, resource).await?;
     let path = parts.uri.path();
     let before = named(handset, resource, path).await?;
-    let shown = Shown::of_item(resource, file(resource, before.as_ref()), &parts.headers)?;
     let content = details_of(resource, path, before.as_ref());
     let act = act(&parts.extensions, resource, Action::Get, content);
     let permit = handset.gate.permit(act).await?;
-    let answer = one(&permit, &collection, &memories, shown, &parts).await;
+    let answer = one(&permit, &collection, &memories, &parts).await;
     done(permit, answer)
-}
-
-/// The media type of the file that an item is about.
-fn file<'a>(resource: &Resource, stored: Option<&'a Stored>) -> Option<&'a str> {
-    resource.content.as_ref()?;
-    stored?.content.as_ref().map(|blob| &*blob.media_type)
 }
 
 async fn one(
     permit: &Permit,
     collection: &Collection,
     memories: &Memories,
-    shown: Shown,
     parts: &Parts,
 ) -> Result<Response, Problem> {
     let Collection { resource, handset } = collection;
     let (path, headers) = (parts.uri.path(), &parts.headers);
     let stored = stored(permit, handset, resource, memories, path).await?;
+    let file = stored
+        .content
+        .as_ref()
+        .filter(|_| resource.content.is_some());
+    let file: Vec<&str> = file.iter().map(|blob| &*blob.media_type).collect();
+    let shown = Shown::of_item(resource, &file, headers)?;
     if let Shown::Content = shown {
         let store = &handset.store;
         let content = media::content(store, resource, &stored, &parts.method, headers);

@@ -27,7 +27,7 @@ pub(super) async fn upload(
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let Collection { resource, handset } = &*collection;
-    let shown = Shown::of_item(resource, None, &parts.headers)?;
+    let shown = Shown::of_item(resource, &[], &parts.headers)?;
     let query = Query::of(&parts.uri)?;
     let Some(upload) = Upload::of(resource, &parts.headers)? else {
         return Err(unread(resource));
