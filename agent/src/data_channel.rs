@@ -86,6 +86,7 @@ impl DataChannels {
 
     /// Waits until the channels that are open have ended, and opens no more.
     pub async fn finish(&self) {
+        self.shared.serve.leave();
         let all = u32::try_from(self.shared.config.channels_max).unwrap_or(u32::MAX);
         if self.shared.slots.acquire_many(all).await.is_ok() {
             self.shared.slots.close();

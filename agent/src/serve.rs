@@ -44,6 +44,15 @@ impl Serve {
         })
     }
 
+    /// The agent is ending: nobody is kept waiting any longer.
+    pub fn leave(&self) {
+        match self {
+            // The local web server knows best what it has in hand.
+            Self::Forward(_) => {}
+            Self::Builtin(builtin) => builtin.leave(),
+        }
+    }
+
     /// Makes ready for one data channel.
     pub async fn ready(&self) -> Ready {
         match self {

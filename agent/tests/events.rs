@@ -7,8 +7,8 @@ use everline_agent::serve::builtin::events::BEHIND_MAX;
 use everline_agent::serve::builtin::events::stream::LISTENERS_MAX;
 use serde_json::{Value, json};
 use support::inside::{Inside, OPEN, QUICK};
-use support::{Channel, soon};
-use tokio::io::AsyncBufReadExt;
+use support::{Agent, Channel, Gateway, soon};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt};
 
 async fn handset() -> Inside {
     Inside::start(&format!("{OPEN}{QUICK}")).await
@@ -206,4 +206,52 @@ async fn r49_tasks_are_told_to_their_own_user_alone() {
             break;
         }
     }
+}
+
+#[tokio::test]
+async fn r11_links_fit_the_form_in_which_the_listener_came() {
+    let handset = handset().await;
+    let mut listener = Listener::of(&handset, "X-Forwarded-Prefix: /34600000001\r\n").await;
+    assert!(handset.device.receive_sms("600111222", "hello").unwrap());
+    let (_, sms) = listener.of_kind("sms").await;
+    assert_eq!(sms["href"], "/34600000001/sms/1");
+}
+
+#[tokio::test]
+async fn r15_listeners_and_those_who_wait_for_a_task_do_not_hold_up_the_agents_end() {
+    let gateway = Gateway::start().await;
+    // Far longer than the test may take.
+    let config = format!("shutdown_timeout_ms = 60000\n{OPEN}[device]\nkind = \"simulated\"\n");
+    let mut agent = Agent::start(&[&gateway], &config);
+    let mut signaling = gateway.registered().await;
+    let request = |start: &str| format!("{start} HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n");
+    let video = gateway
+        .request(&mut signaling, &request("POST /services/record-video"))
+        .await;
+    assert_eq!(video.status, 202);
+    let mut begun = Vec::new();
+    for start in ["GET /events", "GET /tasks/1?wait_s=50"] {
+        signaling.signal().await;
+        let (mut channel, _) = gateway.channel().await;
+        channel.send(request(start).as_bytes()).await;
+        begun.push(channel);
+    }
+    let mut events = Listener(begun.remove(0));
+    events.lines(|line| line.starts_with("retry: ")).await;
+    agent.terminate();
+    let task = begun.remove(0).answer().await;
+    assert_eq!(
+        (task.status, task.json()["state"].as_str()),
+        (200, Some("running"))
+    );
+    let mut rest = String::new();
+    soon(
+        "the stream's end",
+        events.0.stream.read_to_string(&mut rest),
+    )
+    .await
+    .unwrap();
+    assert!(rest.ends_with("0\r\n\r\n"), "it ends in order: {rest:?}");
+    drop((begun, events, signaling));
+    assert!(agent.ended().await.success());
 }

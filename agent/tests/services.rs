@@ -91,7 +91,7 @@ async fn r36_r37_r38_state_is_told_as_the_device_has_it() {
 }
 
 #[tokio::test]
-async fn r34_r40_a_call_is_made_and_its_end_is_in_the_outgoing_log() {
+async fn r34_r35_r40_a_call_is_made_and_its_end_is_in_the_outgoing_log() {
     let handset = handset().await;
     for (id, (to, outcome)) in [
         ("+34600000021", "answered"),
@@ -177,7 +177,7 @@ async fn r40_a_call_is_hung_up_by_deleting_its_task_and_there_is_one_at_a_time()
 }
 
 #[tokio::test]
-async fn r32_r33_incoming_calls_are_in_their_log_missed_ones_too() {
+async fn r32_r33_r39_incoming_calls_are_in_their_log_missed_ones_too() {
     let handset = handset().await;
     let Incoming::Rings(_) = handset.device.receive_call(Some(number("+34600111222"))) else {
         panic!("it rings");
@@ -187,6 +187,7 @@ async fn r32_r33_incoming_calls_are_in_their_log_missed_ones_too() {
         (&missed["number"], &missed["outcome"]),
         (&json!("+34600111222"), &json!("no-answer"))
     );
+    assert_eq!(missed["store"], "phone");
     let Incoming::Rings(call) = handset.device.receive_call(None) else {
         panic!("it rings");
     };

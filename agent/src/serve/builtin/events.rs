@@ -7,6 +7,7 @@
 pub mod stream;
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -41,6 +42,8 @@ struct Shared {
     last: watch::Sender<u64>,
     /// Tells this run of the agent from others: numbers begin anew with each.
     run: u64,
+    /// Whether the agent is ending.
+    closed: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -58,6 +61,7 @@ impl Default for Events {
             kept: Mutex::default(),
             last: watch::Sender::default(),
             run: u64::try_from(run).unwrap_or_default(),
+            closed: AtomicBool::new(false),
         }))
     }
 }
@@ -92,6 +96,18 @@ impl Events {
     /// What is told from now on.
     pub fn listen(&self) -> broadcast::Receiver<Event> {
         self.0.live.subscribe()
+    }
+
+    /// Lets go of those who listen: the agent is ending, and waits for its channels.
+    pub fn close(&self) {
+        self.0.closed.store(true, Ordering::Relaxed);
+        // Wakes them; there is no new number.
+        self.0.last.send_modify(|_| {});
+    }
+
+    /// Whether the agent is ending.
+    pub fn is_closed(&self) -> bool {
+        self.0.closed.load(Ordering::Relaxed)
     }
 
     /// The number of the last event, as it changes.

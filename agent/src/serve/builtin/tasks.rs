@@ -283,6 +283,12 @@ impl Tasks {
         }
     }
 
+    /// Answers those who wait for a task: the agent is ending.
+    pub fn close(&self) {
+        self.shared.events.close();
+        self.shared.changed.send_modify(|n| *n = n.wrapping_add(1));
+    }
+
     /// The responses that wait for those who did not.
     pub fn responses(&self) -> &Responses {
         &self.shared.responses

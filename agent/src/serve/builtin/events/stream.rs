@@ -16,6 +16,7 @@ use bytes::Bytes;
 use futures_util::stream::unfold;
 use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
+use serde_json::Value as Json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, timeout_at};
 
@@ -24,6 +25,7 @@ use crate::device::Reporting;
 use crate::serve::builtin::handset::Handset;
 use crate::serve::builtin::idempotency::user;
 use crate::serve::builtin::personal_data::{act, caller};
+use crate::serve::builtin::prefix;
 use crate::serve::builtin::problem::{Kind, Problem};
 use crate::serve::builtin::resource::{Action, BODY_BYTES_MAX, Manager, Resource};
 
@@ -103,6 +105,7 @@ async fn listen(State(listening): State<Listening>, request: Request) -> Result<
         alive: Instant::now() + ALIVE,
         until: Instant::now() + LISTEN_MAX,
         first: true,
+        prefix: prefix(headers).to_owned(),
         events: handset.events.clone(),
         _levels: handset.device.report_levels(),
         _room: room,
@@ -137,6 +140,8 @@ struct Listener {
     lost: bool,
     first: bool,
     user: Arc<str>,
+    /// What stands before the paths that this listener sees.
+    prefix: String,
     alive: Instant,
     until: Instant,
     /// Battery and coverage are watched only while somebody wants to know.
@@ -151,7 +156,7 @@ impl Listener {
             return Some((Ok(Bytes::from_static(FIRST.as_bytes())), self));
         }
         let text = loop {
-            if Instant::now() >= self.until {
+            if Instant::now() >= self.until || self.events.is_closed() {
                 return None;
             }
             if std::mem::take(&mut self.lost) {
@@ -163,8 +168,9 @@ impl Listener {
                     let ours = event.user.as_ref().is_none_or(|user| *user == self.user);
                     if ours {
                         let id = self.events.id(number);
+                        let data = self.linked(event.data);
                         // JSON has no line break of its own.
-                        break format!("id: {id}\nevent: {}\ndata: {}\n\n", event.kind, event.data);
+                        break format!("id: {id}\nevent: {}\ndata: {data}\n\n", event.kind);
                     }
                 }
                 Next::Lost(number) => {
@@ -183,6 +189,16 @@ impl Listener {
         };
         self.alive = Instant::now() + ALIVE;
         Some((Ok(Bytes::from(text)), self))
+    }
+
+    /// With links as this listener's gateway takes them.
+    fn linked(&self, mut data: Json) -> Json {
+        for name in ["href", "result"] {
+            if let Some(Json::String(link)) = data.get_mut(name) {
+                link.insert_str(0, &self.prefix);
+            }
+        }
+        data
     }
 
     fn lost(&self) -> String {

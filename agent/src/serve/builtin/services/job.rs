@@ -67,7 +67,7 @@ impl Job {
                 None => None,
             };
             // Whoever waits for the task can look at the message meanwhile, and a restart finds it.
-            let result = draft.map(|(resource, id)| format!("/{}/{id}", resource.path()));
+            let result = draft.map(url);
             let id = tasks::begin(&transaction, &about, State::Running, result.as_deref())?;
             let location = format!("/tasks/{id}");
             keyed.remember(&transaction, StatusCode::ACCEPTED, Some(&location))?;
@@ -76,10 +76,12 @@ impl Job {
         });
         let (id, draft) = work.await?;
         self.id = id;
+        let begun = End {
+            result: draft.map(url),
+            ..End::default()
+        };
         let Self { handset, about, .. } = &self;
-        handset
-            .tasks
-            .tell(id, about, State::Running, &End::default());
+        handset.tasks.tell(id, about, State::Running, &begun);
         Ok((self, draft))
     }
 
@@ -108,7 +110,8 @@ impl Job {
 
     /// It was not done; the message that was to go says so, too.
     pub async fn failed(self, problem: Problem, draft: Draft) {
-        let end = End::problem(&problem);
+        let mut end = End::problem(&problem);
+        end.result = draft.map(url);
         self.finish(move |connection| {
             let mut event = None;
             if let Some((resource, id)) = draft {
@@ -225,6 +228,11 @@ pub fn set_state(
         items::set(connection, resource, id, "error", Value::Text(short))?;
     }
     Ok(())
+}
+
+/// Where an item can be read.
+pub fn url((resource, id): (&'static Resource, i64)) -> String {
+    format!("/{}/{id}", resource.path())
 }
 
 /// What is told of a job that ended well, with its result.

@@ -4,7 +4,7 @@
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::job::{Draft, Job, message_event, set_state};
+use super::job::{Draft, Job, message_event, set_state, url};
 use super::order::{Attached, Message};
 use crate::serve::builtin::blobs;
 use crate::serve::builtin::descriptions::now;
@@ -98,7 +98,7 @@ pub async fn run(job: Job, draft: Draft) {
             )?;
         }
         let event = message_event(resource, id, "sent");
-        Ok((State::Done, End::default(), Some(event)))
+        Ok((State::Done, End::with(url((resource, id))), Some(event)))
     })
     .await;
 }

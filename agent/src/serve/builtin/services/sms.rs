@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::job::{Draft, Job, message_event, set_state};
+use super::job::{Draft, Job, message_event, set_state, url};
 use crate::device::Number;
 use crate::gsm::sms::{compose, split};
 use crate::gsm::tpdu::{Outcome, StatusReport};
@@ -125,7 +125,7 @@ pub async fn run(job: Job, to: &Number, text: &str, draft: Draft) {
         }
         let state = settled.map_or("sent", |settled| settled.state);
         let event = message_event(&SMS, item, state);
-        Ok((State::Done, End::default(), Some(event)))
+        Ok((State::Done, End::with(url((&SMS, item))), Some(event)))
     })
     .await;
 }

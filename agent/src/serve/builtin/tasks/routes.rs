@@ -81,7 +81,7 @@ async fn show(
     let mut changes = handset.tasks.changes();
     let first = own(&handset, &caller, &id).await?;
     let (was, mut task) = (first.state, first);
-    while task.state.is_open() && task.state == was {
+    while task.state.is_open() && task.state == was && !handset.events.is_closed() {
         // Only a change can be waited for: without one, this is all there is to tell.
         match tokio::time::timeout_at(deadline, changes.changed()).await {
             Ok(Ok(())) => task = own(&handset, &caller, &id).await?,
