@@ -14,6 +14,9 @@ pub struct Probed {
     pub length_ms: Option<u64>,
 }
 
+/// Pixels of either side that are believed.
+const SIDE_PIXELS_MAX: u32 = 1_000_000;
+
 /// Parts of a file that are looked at, at most.
 const STEPS_MAX: u32 = 4_096;
 
@@ -98,13 +101,14 @@ pub fn probe(media_type: &str, source: &mut Source<'_>) -> Probed {
         "audio/mp4" | "video/mp4" | "video/3gpp" | "video/quicktime" => return film(source),
         _ => None,
     };
-    match size.filter(|(width, height)| *width > 0 && *height > 0) {
-        Some((width, height)) => Probed {
+    let believed = |pixels: u32| (1..=SIDE_PIXELS_MAX).contains(&pixels);
+    match size {
+        Some((width, height)) if believed(width) && believed(height) => Probed {
             width: Some(width),
             height: Some(height),
             length_ms: None,
         },
-        None => Probed::default(),
+        _ => Probed::default(),
     }
 }
 
@@ -283,6 +287,8 @@ fn track_size(source: &mut Source<'_>, at: u64) -> Option<(u32, u32)> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::resource::ALL;
+    use super::super::describe;
     use super::*;
 
     /// Fetched in pieces of a few bytes, so that every number lies across an edge once.
@@ -394,6 +400,13 @@ mod tests {
     }
 
     proptest::proptest! {
+        #[test]
+        fn r21_what_is_told_of_a_picture_fits_its_description(width: u32, height: u32) {
+            let png = [&b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"[..], &width.to_be_bytes(), &height.to_be_bytes()].concat();
+            let images = ALL.iter().find(|resource| resource.name == "images").unwrap();
+            images.check(describe(images, "image/png", &png, None, None)).unwrap();
+        }
+
         #[test]
         fn r21_r22_r23_no_bytes_panic(bytes: Vec<u8>, kind in 0_usize..8) {
             let kinds = [

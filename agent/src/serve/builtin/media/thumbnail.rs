@@ -99,7 +99,8 @@ async fn source(store: &Store, blob: &Blob) -> Result<Option<Vec<u8>>, StoreErro
         return Ok(None);
     }
     let id = blob.id;
-    let mut bytes = Vec::new();
+    // As much as it takes and no more: what is freed all at once goes back to the system.
+    let mut bytes = Vec::with_capacity(usize::try_from(blob.bytes).unwrap_or_default());
     loop {
         let offset = bytes.len() as u64;
         let chunk = store
