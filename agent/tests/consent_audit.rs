@@ -318,7 +318,10 @@ async fn r53_r66_the_stream_tells_prompts_as_they_come_and_go() {
         json!({"resource": "notes", "action": "add", "answer": "allowed"})
     );
     while next("prompts").await["prompts"] != json!([]) {}
-    handset.owner.permit("bob", "notes", "list").await;
+    let twice = json!({"user": "bob", "resource": "notes", "action": "list", "kind": "number-of-times", "times": 2});
+    handset.owner.put(twice).await;
+    next("access").await;
+    assert_eq!(handset.notes("bob").await, 1);
     next("access").await;
     let unlocked = handset
         .owner
@@ -362,9 +365,14 @@ async fn r66_the_owner_sees_the_handset_and_what_there_is_to_permit() {
 async fn r66_every_url_of_the_owners_api_is_there_with_its_methods() {
     let handset = Asking::start("").await;
     for (url, methods) in URLS {
-        let url = ["{id}", "{user}", "{name}"].iter().fold((*url).to_owned(), |url, part| url.replace(part, "1"));
+        let url = ["{id}", "{user}", "{name}"]
+            .iter()
+            .fold((*url).to_owned(), |url, part| url.replace(part, "1"));
         let refused = handset.owner.call("PATCH", &url, &Value::Null).await;
-        let allowed = refused.header("allow").replace(",HEAD", "").replace(',', " ");
+        let allowed = refused
+            .header("allow")
+            .replace(",HEAD", "")
+            .replace(',', " ");
         assert_eq!((refused.status, allowed.as_str()), (405, *methods), "{url}");
     }
 }

@@ -5,6 +5,7 @@
 
 use std::convert::Infallible;
 use std::fmt::Write;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,8 +27,8 @@ use crate::serve::builtin::problem::{Kind, Problem};
 /// Screens that are told at a time.
 pub const STREAMS_MAX: usize = 8;
 
-/// At least this long between two messages with the prompts.
-const PROMPTS_GAP: Duration = Duration::from_millis(200);
+/// At least this long between two messages about the same thing.
+const GAP: Duration = Duration::from_millis(200);
 
 /// A comment is sent when there was nothing else for so long, so that a screen that is gone is noticed.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
@@ -58,23 +59,51 @@ struct Listener {
     access: watch::Receiver<()>,
     users: watch::Receiver<()>,
     events: broadcast::Receiver<Event>,
-    /// When the prompts are sent next; `None`: they have not changed.
-    due: Option<Instant>,
-    sent: Instant,
+    prompts_paced: Paced,
+    access_paced: Paced,
     messages: u64,
     _place: OwnedSemaphorePermit,
 }
 
+/// Messages about one thing, which are not sent more often than a screen can follow.
+struct Paced {
+    /// When the next one is sent; `None`: nothing has changed.
+    due: Option<Instant>,
+    sent: Instant,
+}
+
+impl Paced {
+    fn new(due: Option<Instant>) -> Self {
+        let sent = Instant::now();
+        Self { due, sent }
+    }
+
+    fn changed(&mut self) {
+        self.due = Some(self.sent + GAP);
+    }
+
+    /// Waits until a message is due; for good if nothing has changed.
+    async fn due(&self) {
+        match self.due {
+            Some(due) => sleep_until(due).await,
+            None => pending().await,
+        }
+    }
+
+    fn sent(&mut self) {
+        *self = Self::new(None);
+    }
+}
+
 impl Listener {
     fn new(owner: Arc<Owner>, place: OwnedSemaphorePermit) -> Self {
-        let now = Instant::now();
         Self {
             prompts: owner.notifier.prompt_changes(),
             access: owner.notifier.list_changes(),
             users: owner.users_changed.subscribe(),
             events: owner.handset.events.listen(),
-            due: Some(now),
-            sent: now,
+            prompts_paced: Paced::new(Some(Instant::now())),
+            access_paced: Paced::new(None),
             messages: 0,
             owner,
             _place: place,
@@ -84,18 +113,18 @@ impl Listener {
     /// The next message; the senders live as long as `owner`, so none of the waits below ends by itself.
     async fn next(&mut self) -> String {
         loop {
-            let due = self.due;
             tokio::select! {
-                () = sleep_until(due.unwrap_or(self.sent)), if due.is_some() => {
-                    self.due = None;
-                    self.sent = Instant::now();
+                () = self.prompts_paced.due() => {
+                    self.prompts_paced.sent();
                     let prompts = snapshot(&self.owner).to_string();
                     return self.message("prompts", &prompts);
                 }
-                _ = self.prompts.changed(), if due.is_none() => {
-                    self.due = Some(self.sent + PROMPTS_GAP);
+                () = self.access_paced.due() => {
+                    self.access_paced.sent();
+                    return self.message("access", "{}");
                 }
-                _ = self.access.changed() => return self.message("access", "{}"),
+                _ = self.prompts.changed(), if self.prompts_paced.due.is_none() => self.prompts_paced.changed(),
+                _ = self.access.changed(), if self.access_paced.due.is_none() => self.access_paced.changed(),
                 _ = self.users.changed() => return self.message("users", "{}"),
                 event = self.events.recv() => match event {
                     Ok(event) => {

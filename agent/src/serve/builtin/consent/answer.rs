@@ -7,11 +7,10 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 use serde_json::json;
-use tokio::sync::watch;
 
 use super::access::{self, Access, Subject};
 use super::audit::Audit;
-use super::notifier::{denied, denied_now};
+use super::notifier::{ListChanges, denied, denied_now};
 use super::prompts::{Prompt, Taken};
 use super::{By, Moment, Permit};
 use crate::serve::builtin::events::{Event, Events};
@@ -51,7 +50,7 @@ pub(super) fn settle(
     taken: Taken,
     answer: Answer,
     events: &Events,
-    list: &watch::Sender<()>,
+    list: &ListChanges,
 ) -> Result<Answered, StoreError> {
     let now = Moment::now();
     let Some(prompt) = taken.prompt() else {
@@ -99,7 +98,7 @@ pub(super) fn settle(
         let _ = waiting.tell.send(verdict);
     }
     if entry.is_some() {
-        list.send_replace(());
+        list.changed();
     }
     Ok(Answered {
         permitted,

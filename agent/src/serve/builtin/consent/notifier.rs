@@ -30,10 +30,31 @@ pub struct Notifier {
     events: Events,
     audit: Audit,
     prompts: Arc<Table>,
-    /// Told when the access list has changed: what it says to a request that waits may be another thing now.
-    list: watch::Sender<()>,
+    list: ListChanges,
     /// `None`: the notifier is off.
     prompt_timeout: Option<Duration>,
+}
+
+/// Who is told of the access list; a clone tells the same ones.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ListChanges {
+    /// What the list says to a request that waits may be another thing now.
+    decides: watch::Sender<()>,
+    /// What a screen shows of it is another thing now.
+    shown: watch::Sender<()>,
+}
+
+impl ListChanges {
+    /// An entry came, changed or went.
+    pub(super) fn changed(&self) {
+        self.decides.send_replace(());
+        self.counted();
+    }
+
+    /// A use was taken: that permits no more to anybody than before.
+    fn counted(&self) {
+        self.shown.send_replace(());
+    }
 }
 
 impl Notifier {
@@ -58,7 +79,7 @@ impl Notifier {
             events: events.clone(),
             audit: Audit::start(store, config.audit_rows_max).await?,
             prompts: Table::new(),
-            list: watch::Sender::new(()),
+            list: ListChanges::default(),
             prompt_timeout: config.enabled.then_some(config.prompt_timeout),
         })
     }
@@ -76,7 +97,7 @@ impl Notifier {
                 "This handset permits nothing to callers without a name.",
             ));
         };
-        let mut changes = self.list.subscribe();
+        let mut changes = self.list.decides.subscribe();
         if let Some(verdict) = self.look_up(&act, &user).await? {
             return verdict;
         }
@@ -142,6 +163,9 @@ impl Notifier {
         let Some((kind, line, first)) = found.await? else {
             return Ok(None);
         };
+        if kind.is_counted() {
+            self.list.counted();
+        }
         if !kind.permits() {
             self.audit.later(line.denied());
             return Ok(Some(Err(match kind {
@@ -194,9 +218,9 @@ impl Notifier {
         self.prompts.changes()
     }
 
-    /// Told when the access list was changed by the owner.
+    /// Told when an entry of the access list came, changed or went, and when a use of one was taken.
     pub fn list_changes(&self) -> watch::Receiver<()> {
-        self.list.subscribe()
+        self.list.shown.subscribe()
     }
 
     /// Answers a prompt; `None`: it is gone.
@@ -259,7 +283,7 @@ impl Notifier {
             Ok(put)
         });
         let put = put.await?;
-        self.list.send_replace(());
+        self.list.changed();
         Ok(put)
     }
 
@@ -269,7 +293,7 @@ impl Notifier {
             .store
             .run(move |db| access::change(db.connection(), Moment::now(), id, access))
             .await?;
-        self.list.send_replace(());
+        self.list.changed();
         Ok(changed)
     }
 
@@ -279,7 +303,7 @@ impl Notifier {
             .store
             .run(move |db| access::delete(db.connection(), id))
             .await?;
-        self.list.send_replace(());
+        self.list.changed();
         Ok(deleted)
     }
 
@@ -298,7 +322,7 @@ impl Notifier {
                     .send(Err(denied("The owner took this user away.")));
             }
         }
-        self.list.send_replace(());
+        self.list.changed();
         Ok(())
     }
 
