@@ -193,7 +193,6 @@ impl Manager {
             // The one that is coming replaced it: as it should.
             Report::Ended(end) if self.coming.is_some() => {
                 tracing::debug!("the old connection ended: {end}");
-                self.surroundings.status.ended(end.to_string(), false);
             }
             Report::Ended(end) => {
                 let lived = self.now().since(attempt.since);
