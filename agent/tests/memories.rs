@@ -400,3 +400,27 @@ async fn r52_r61_who_may_not_read_or_delete_is_not_told_whether_it_is_there() {
     told.dedup();
     assert_eq!(told.len(), 1, "{told:?}");
 }
+
+#[tokio::test]
+async fn r29_who_announces_much_and_sends_little_keeps_nobody_out() {
+    let handset = Inside::start(OPEN).await;
+    let mut slow = Vec::new();
+    for resource in ["contacts", "emails", "mms"] {
+        for _ in 0..20 {
+            let mut channel = handset.connect().await;
+            let head = format!(
+                "POST /{resource} HTTP/1.1\r\nHost: h\r\n{JSON}Content-Length: 1000000\r\n\r\n{{"
+            );
+            channel.send(head.as_bytes()).await;
+            slow.push(channel);
+        }
+    }
+    let mut last = slow.pop().unwrap();
+    last.send(&vec![b' '; 999_998]).await;
+    last.send(b"}").await;
+    assert_eq!(last.answer().await.status, 201, "a long body comes whole");
+    assert_eq!(
+        handset.post("/contacts", r#"{"name":"Ada"}"#).await.status,
+        201
+    );
+}

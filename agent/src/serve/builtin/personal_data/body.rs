@@ -4,8 +4,8 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use axum::body::Body;
-use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
 use hyper::body::Body as _;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -17,7 +17,7 @@ use crate::serve::builtin::{json, xml};
 /// How long the body of an added item may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Memory of all bodies that are held at a time, in KiB; the next one waits.
+/// Memory of all bodies that are held at a time, in KiB; what comes beyond waits. The longest one that is read fits.
 const BODIES_KIB_MAX: usize = 32 * 1024;
 
 static BODIES: Semaphore = Semaphore::const_new(BODIES_KIB_MAX);
@@ -47,24 +47,39 @@ pub(in crate::serve::builtin) async fn collect(
     if announced.is_some_and(|bytes| bytes > bytes_max) {
         return Err(too_large(bytes_max));
     }
-    let kib = announced.unwrap_or(bytes_max).div_ceil(1024);
-    let kib = u32::try_from(kib.min(BODIES_KIB_MAX)).unwrap_or_default();
-    let whole = async {
-        // Never closed; and without room a body is not read.
-        let mut room = BODIES.acquire_many(kib).await.ok().ok_or_else(late)?;
-        let whole = Limited::new(body, bytes_max).collect().await;
-        let whole = whole.map_err(|error| match error.is::<LengthLimitError>() {
-            true => too_large(bytes_max),
-            false => Problem::new(Kind::BadItem, "The body ended too early."),
-        })?;
-        let bytes = whole.to_bytes();
-        // One whose length was not announced took room for the longest: the owner may think for a minute now.
-        let unused = (kib as usize).saturating_sub(bytes.len().div_ceil(1024));
-        drop(room.split(unused));
-        Ok(Held { bytes, _room: room })
-    };
-    let whole = tokio::time::timeout(BODY_TIMEOUT, whole).await;
+    let whole = tokio::time::timeout(BODY_TIMEOUT, held(body, bytes_max)).await;
     whole.unwrap_or_else(|_| Err(late()))
+}
+
+/// Takes room as the bytes come: who announces much and sends little keeps nobody else out.
+async fn held(mut body: Body, bytes_max: usize) -> Result<Held, Problem> {
+    let mut bytes = BytesMut::new();
+    let mut room = take(0).await?;
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else {
+            return Err(Problem::new(Kind::BadItem, "The body ended too early."));
+        };
+        let Ok(came) = frame.into_data() else {
+            continue;
+        };
+        let length = bytes.len().saturating_add(came.len());
+        if length > bytes_max {
+            return Err(too_large(bytes_max));
+        }
+        let kib = length.div_ceil(1024);
+        room.merge(take(kib.saturating_sub(room.num_permits())).await?);
+        bytes.extend_from_slice(&came);
+    }
+    Ok(Held {
+        bytes: bytes.freeze(),
+        _room: room,
+    })
+}
+
+async fn take(kib: usize) -> Result<SemaphorePermit<'static>, Problem> {
+    let kib = u32::try_from(kib).unwrap_or(u32::MAX);
+    // Never closed; and without room nothing is read.
+    BODIES.acquire_many(kib).await.ok().ok_or_else(late)
 }
 
 fn too_large(bytes_max: usize) -> Problem {
