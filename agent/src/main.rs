@@ -118,10 +118,10 @@ fn owner(config: &Config, path: &Path, secret: bool) -> ExitCode {
         return ExitCode::from(EXIT_CONFIG);
     };
     let address = match screen.listen.port() {
-        0 => format!(
-            "http://{}:PORT/ (its log tells the port)",
-            screen.listen.ip()
-        ),
+        0 => {
+            eprintln!("the port is another one at each start: the agent's log tells it");
+            format!("http://{}:PORT/", screen.listen.ip())
+        }
         _ => format!("http://{}/", screen.listen),
     };
     if !secret {

@@ -103,12 +103,12 @@ export function access() {
       await draw();
     });
     return el('li', { class: 'card' },
-      el('p', { class: 'line' }, alien(entry.user, 'b'), ` may ${denies ? 'not ' : ''}${says(entry.resource, entry.action)}`),
+      el('p', { class: 'line' }, alien(entry.user, 'b'), ` may ${denies ? 'not ' : ''}${says(entry.resource, entry.action, denies)}`),
       el('p', { class: 'soft' }, el('span', { class: `badge ${entry.expired ? '' : denies ? 'deny' : 'allow'}` }, kindWords(entry.kind)), ' ', left(entry)),
       el('div', { class: 'actions' }, change, remove), more);
   };
   let next;
-  const older = el('button', { type: 'button', class: 'quiet', onclick: () => doing(older, async () => {
+  const older = el('button', { type: 'button', class: 'quiet', hidden: true, onclick: () => doing(older, async () => {
     const page = await api('GET', next);
     list.append(...page.access.map(card));
     turn(page);
@@ -207,7 +207,7 @@ export function audit() {
     el('p', { class: 'soft' }, el('span', { class: `badge ${entry.decision === 'allowed' ? 'allow' : 'deny'}` }, entry.decision),
       ` ${BY[entry.by] ?? entry.by} · `, when(entry.at, true), entry.times > 1 && ` · ${count(entry.times, 'time')}`,
       entry.outcome && [' · ', alien(entry.outcome)]));
-  const more = el('button', { type: 'button', class: 'quiet', onclick: () => doing(more, async () => {
+  const more = el('button', { type: 'button', class: 'quiet', hidden: true, onclick: () => doing(more, async () => {
     older = true;
     const page = await api('GET', next);
     list.append(...page.audit.map(line));

@@ -13,9 +13,10 @@ export async function learn() {
 }
 
 // `contacts`, `list`: "see the list of contacts".
-export function says(resource, action) {
-  if (resource === '*') return action === '*' ? 'do everything' : `${action} anything`;
-  if (action === '*') return `do everything with ${resource}`;
+export function says(resource, action, denied = false) {
+  const all = denied ? 'anything' : 'everything';
+  if (resource === '*') return action === '*' ? `do ${all}` : `${action} anything`;
+  if (action === '*') return `do ${all} with ${resource}`;
   return resources.get(resource)?.get(action) ?? `${action} ${resource}`;
 }
 
