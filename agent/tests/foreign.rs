@@ -7,8 +7,11 @@ mod support;
 use std::collections::BTreeSet;
 
 use everline_agent::serve::builtin::content_line::Property;
+use everline_agent::serve::builtin::icalendar::zone::When;
 use everline_agent::serve::builtin::icalendar::{self, Component};
-use everline_agent::serve::builtin::vcard::{self, Card};
+use everline_agent::serve::builtin::jscontact::{self, from_card};
+use everline_agent::serve::builtin::vcard::{self, Card, upgrade};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use support::{Agent, Answer, Gateway, Signaling};
 
@@ -702,7 +705,10 @@ async fn r17_r20_r29_what_is_no_entry_is_told_by_line() {
             "line 1: this VCALENDAR has no END:VCALENDAR",
         ),
         (google.repeat(2), "one VCALENDAR at a time"),
-        (google.replace("VERSION:2.0", "VERSION:1.0"), "is vCalendar 1.0"),
+        (
+            google.replace("VERSION:2.0", "VERSION:1.0"),
+            "is vCalendar 1.0",
+        ),
         (
             object(event).replace("20260101T000000Z", "tomorrow"),
             "line 6: DTSTART is no date and no time",
@@ -732,4 +738,63 @@ async fn r17_r20_r29_what_is_no_entry_is_told_by_line() {
     }
     let list = handset.get("/calendar", "application/json").await;
     assert_eq!(list.json()["calendar"], json!([]));
+}
+
+/// Moments, too, are found or not in whatever an object holds.
+fn moments(object: &Component, component: &Component) {
+    for property in &component.properties {
+        if let Some(when) = When::of(property, object) {
+            let _found = (when.text(), when.unix_s());
+        }
+    }
+    component
+        .components
+        .iter()
+        .for_each(|inner| moments(object, inner));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3_000))]
+
+    #[test]
+    fn r18_r20_r29_a_damaged_file_is_read_or_told(
+        which in 0..CARDS.len() + ENTRIES.len() + 1,
+        damages in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<u8>()), 1..12),
+    ) {
+        let names: Vec<_> = CARDS.iter().chain(ENTRIES).copied().chain(["jscontact.json"]).collect();
+        let mut bytes = file(names[which]).into_bytes();
+        for (from, to, byte) in damages {
+            let (from, to) = (from.index(bytes.len()), to.index(bytes.len()));
+            match byte % 4 {
+                0 => bytes[from] = byte,
+                1 => drop(bytes.drain(from.min(to)..from.min(to) + from.abs_diff(to).min(40))),
+                2 => bytes.insert(from, b":;,=\\\"^\n"[usize::from(byte / 4) % 8]),
+                _ => bytes.swap(from, to),
+            }
+            if bytes.is_empty() {
+                break;
+            }
+        }
+        for read in vcard::cards(&bytes).flatten() {
+            let mut out = Vec::new();
+            upgrade::card(&read).write(&mut out);
+            let again = vcard::only(&out).unwrap_or_else(|e| panic!("{e} {}", String::from_utf8_lossy(&out)));
+            prop_assert!(again.is_version("4.0"));
+            let js = from_card::json(&again, String::new);
+            prop_assert!(jscontact::to_card(js.to_string().as_bytes()).is_ok());
+        }
+        if let Ok(read) = jscontact::to_card(&bytes) {
+            let mut out = Vec::new();
+            read.write(&mut out);
+            prop_assert!(vcard::only(&out).is_ok());
+        }
+        if let Ok(objects) = icalendar::objects(&bytes) {
+            let mut out = Vec::new();
+            for object in &objects {
+                moments(object, object);
+                object.write(&mut out);
+            }
+            prop_assert_eq!(icalendar::objects(&out).unwrap().len(), objects.len());
+        }
+    }
 }

@@ -15,8 +15,11 @@ use super::vcard::{Card, upgrade};
 /// Types of vCard that say what a number or an address is for; the first that a property has becomes its label.
 const LABELS: &[&str] = &["cell", "fax", "pager", "home", "work", "main", "car"];
 
-/// Fields of which a card has one, with the property that holds each and how it is read.
-const FIELDS: &[(&str, &str, fn(&Property) -> String)] = &[
+/// How a property is read into a field.
+type Told = fn(&Property) -> String;
+
+/// Fields of which a card has one, with the property that holds each.
+const FIELDS: &[(&str, &str, Told)] = &[
     ("name", "FN", Property::text),
     ("given_name", "N", |n| part(n, 1)),
     ("family_name", "N", |n| part(n, 0)),

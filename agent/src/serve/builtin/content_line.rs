@@ -138,11 +138,13 @@ impl Property {
         }
         line.push(':');
         // A line break in a value that was never escaped would end the line.
-        let mut parts = self.value.split('\n');
-        line.push_str(parts.next().unwrap_or_default().trim_end_matches('\r'));
-        for part in parts {
-            line.push_str("\\n");
-            line.push_str(part.trim_end_matches('\r'));
+        let mut chars = self.value.chars().peekable();
+        while let Some(c) = chars.next() {
+            match (c, chars.peek()) {
+                ('\r', Some('\n')) => {}
+                ('\r' | '\n', _) => line.push_str("\\n"),
+                _ => line.push(c),
+            }
         }
         fold(line.as_bytes(), out);
     }
@@ -215,6 +217,8 @@ pub fn unescape(value: &str) -> String {
                 text.push(escaped);
             }
             ('\r', Some('\n')) => {}
+            // Old Macintoshes end a line so.
+            ('\r', _) => text.push('\n'),
             _ => text.push(c),
         }
     }
@@ -351,9 +355,11 @@ fn split_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 
 fn is_quoted_printable(line: &[u8]) -> bool {
     let head = line.split(|b| *b == b':').next().unwrap_or_default();
-    let marker = b"QUOTED-PRINTABLE";
-    head.windows(marker.len())
-        .any(|w| w.eq_ignore_ascii_case(marker))
+    head.split(|b| *b == b';').skip(1).any(|param| {
+        let param = param.to_ascii_uppercase();
+        let value = param.strip_prefix(b"ENCODING=").unwrap_or(&param);
+        value.trim_ascii() == b"QUOTED-PRINTABLE"
+    })
 }
 
 fn property(line: &Line) -> Result<Property, String> {
@@ -371,8 +377,10 @@ fn property(line: &Line) -> Result<Property, String> {
         Some((group, name)) => (Some(group), name),
         None => (None, name),
     };
-    let proper =
-        |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') && name != "";
+    let proper = |name: &str| {
+        let sign = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+        !name.is_empty() && name.bytes().all(sign)
+    };
     if !proper(name) {
         return Err("the property has no proper name".to_owned());
     }
@@ -539,6 +547,26 @@ mod tests {
         let property = read("PHOTO;JPEG;BASE64;URL:x");
         assert_eq!(property.types(), ["jpeg"]);
         assert!(property.says("ENCODING", "base64") && property.says("VALUE", "url"));
+    }
+
+    #[test]
+    fn line_breaks_of_any_system_are_escaped() {
+        let note = read("NOTE;ENCODING=QUOTED-PRINTABLE:a=0D=0Ab=0Dc=0Ad");
+        assert_eq!(note.text(), "a\nb\nc\nd");
+        let raw = Property {
+            params: Vec::new(),
+            ..note
+        };
+        assert_eq!(written(&raw), "NOTE:a\\nb\\nc\\nd\r\n");
+    }
+
+    #[test]
+    fn only_a_value_in_quoted_printable_goes_on_behind_its_last_sign() {
+        let file = "PHOTO;X-WAS=QUOTED-PRINTABLE:data:,=\nTEL:1\nNOTE;quoted-printable:a=\nb\n";
+        let lines: Vec<_> = Lines::new(file.as_bytes())
+            .map(|line| line.property().unwrap().value)
+            .collect();
+        assert_eq!(lines, ["data:,=", "1", "ab"]);
     }
 
     #[test]

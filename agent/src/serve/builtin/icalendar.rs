@@ -200,11 +200,8 @@ fn only(body: &[u8], wanted: &[&str]) -> Result<(Component, usize), FieldError> 
     let wanted_here = |c: &&Component| wanted.contains(&c.name.as_str());
     let found: Vec<_> = object.components.iter().filter(wanted_here).collect();
     let Some(first) = found.first() else {
-        let held = object.components.iter().map(|c| c.name.as_str());
-        let held = held
-            .filter(|name| *name != "VTIMEZONE")
-            .next()
-            .unwrap_or("nothing");
+        let mut held = object.components.iter().map(|c| c.name.as_str());
+        let held = held.find(|name| *name != "VTIMEZONE").unwrap_or("nothing");
         let words = wanted.join(" and no ");
         return refuse(format!("holds no {words}, but {held}"));
     };

@@ -163,6 +163,11 @@ impl Cards<'_> {
                     let fault = format!("more than {PROPERTIES_MAX} properties");
                     broken = Some(CardError::new(line.number, fault));
                 }
+                // Anything else that begins or ends here would be another card when it is written.
+                Ok(property) if ["BEGIN", "END"].contains(&&*property.name) => {
+                    let fault = format!("{} is not of a card here", property.name);
+                    broken = Some(CardError::new(line.number, fault));
+                }
                 Ok(property) => properties.push(property),
                 Err(error) => broken = Some(error),
             }
@@ -294,6 +299,16 @@ mod tests {
         let agent = only(cards[0].properties[2].text().as_bytes()).unwrap();
         assert_eq!(agent.first("FN").unwrap().text(), "B");
         assert!(agent.first("AGENT").unwrap().text().contains("FN:C"));
+    }
+
+    #[test]
+    fn what_begins_within_a_card_is_no_property_of_it() {
+        let file = "BEGIN:VCARD\nFN:A\nBEGIN;X=1:VCARD\nEND:VCARD\n";
+        let error = only(file.as_bytes()).unwrap_err().to_string();
+        assert!(
+            error.contains("line 3: BEGIN is not of a card here"),
+            "{error}"
+        );
     }
 
     proptest! {

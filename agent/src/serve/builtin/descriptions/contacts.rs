@@ -42,7 +42,7 @@ pub static CONTACTS: Resource = Resource {
         )
         .told(),
         Field::new("organization", Shape::Line { chars_max: 256 }),
-        Field::new("note", Shape::Text { chars_max: 4_096 }),
+        Field::new("note", Shape::Text { chars_max: 32_768 }),
         Field::new("given_name", Shape::Line { chars_max: 256 }),
         Field::new("family_name", Shape::Line { chars_max: 256 }),
         Field::new("nickname", Shape::Line { chars_max: 256 }),
