@@ -91,6 +91,7 @@ impl DataChannels {
         if self.shared.slots.acquire_many(all).await.is_ok() {
             self.shared.slots.close();
         }
+        self.shared.serve.finish().await;
     }
 }
 

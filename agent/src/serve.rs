@@ -53,6 +53,13 @@ impl Serve {
         }
     }
 
+    /// The agent has answered all it had in hand.
+    pub async fn finish(&self) {
+        if let Self::Builtin(builtin) = self {
+            builtin.finish().await;
+        }
+    }
+
     /// Makes ready for one data channel.
     pub async fn ready(&self) -> Ready {
         match self {

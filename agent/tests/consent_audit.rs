@@ -114,15 +114,25 @@ async fn r64_a_remote_user_sees_the_own_part_of_the_log() {
         (Some("notes"), Some("allowed"), Some("201 /notes/1"))
     );
     assert!(!own.body.contains("bob"));
+}
 
-    let headers = format!("{}Accept: application/xml\r\n", user("alice"));
+#[tokio::test]
+async fn r64_the_own_part_of_the_log_comes_in_pages_and_as_xml() {
+    let mut handset = Asking::start("").await;
+    handset.owner.permit("bob", "notes", "*").await;
+    for n in 0..3 {
+        handset
+            .send("bob", "POST /notes", &format!("{{\"title\": \"<{n}>\"}}"))
+            .await;
+    }
+    let headers = format!("{}Accept: application/xml\r\n", user("bob"));
     let xml = handset
         .gateway
         .get(&mut handset.signaling, "/audit", &headers)
         .await;
     assert!(
         xml.body
-            .contains("<content name=\"title\">&lt;of alice&gt;</content>"),
+            .contains("<content name=\"title\">&lt;0&gt;</content>"),
         "{}",
         xml.body
     );
@@ -162,6 +172,32 @@ async fn r64_a_remote_user_sees_the_own_part_of_the_log() {
         );
     }
     assert_eq!(handset.send("bob", "DELETE /audit", "").await.status, 405);
+}
+
+#[tokio::test]
+async fn r62_r63_an_agent_that_ends_in_order_answers_who_waits_and_leaves_no_line_open() {
+    let mut handset = Asking::start("").await;
+    handset.owner.permit("bob", "notes", "list").await;
+    let (mut waiting, _) = handset.note("alice", "one").await;
+    assert_eq!(handset.notes("bob").await, 0);
+    handset.agent.terminate();
+    let told = waiting.answer().await;
+    assert_eq!(told.status, 403);
+    assert!(
+        told.body.contains("no-answer") && told.body.contains("switched off"),
+        "{told:?}"
+    );
+    assert!(handset.agent.ended().await.success());
+    handset.start_again().await;
+    let audit = handset.owner.get("/api/audit").await;
+    let told: Vec<_> = audit["audit"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|line| (line["by"].as_str().unwrap(), line["outcome"].as_str()))
+        .collect();
+    assert!(told.contains(&("list", Some("200"))), "{told:?}");
+    assert!(told.contains(&("no-answer", None)), "{told:?}");
 }
 
 /// What Python's own readers make of a file.

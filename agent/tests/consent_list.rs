@@ -258,6 +258,12 @@ async fn r66_what_does_not_fit_is_told_by_field() {
             "{changes}"
         );
     }
+    assert_eq!(handset.owner.access().await, Vec::<Value>::new());
+}
+
+#[tokio::test]
+async fn r66_what_can_not_be_read_is_told() {
+    let handset = Asking::start("").await;
     for body in ["", "[]", "{\"user\": \"alice\"}", "{\"kind\": 1}"] {
         let refused = handset
             .owner
@@ -270,16 +276,8 @@ async fn r66_what_does_not_fit_is_told_by_field() {
             (400, Some("urn:everline:agent:bad-item"))
         );
     }
-    let unknown = handset
-        .owner
-        .begin(
-            "POST",
-            "/api/access",
-            &entry(json!({"colour": 1})).to_string(),
-        )
-        .await
-        .answer()
-        .await;
+    let unknown = json!({"user": "alice", "resource": "notes", "action": "list", "kind": "unlimited", "colour": 1});
+    let unknown = handset.owner.call("POST", "/api/access", &unknown).await;
     assert!(unknown.body.contains("colour"), "{unknown:?}");
     for path in [
         "/api/access?limit=0",

@@ -146,6 +146,7 @@ pub struct Builtin {
     /// Is there as long as somebody has it.
     _screen: Option<Screen>,
     tasks: Tasks,
+    gate: Gate,
     /// The simulated handset, for the controls on the owner's screen; `None`: the hardware is real.
     pub simulated: Option<Arc<Simulated>>,
 }
@@ -208,6 +209,7 @@ impl Builtin {
             None => None,
         };
         let tasks = handset.tasks.clone();
+        let gate = handset.gate.clone();
         let router = web::router(resource::ALL, &handset, authentication);
         let https = match &config.https {
             Some(https) => Some(Https::open(https, &config.database, router.clone()).await?),
@@ -216,6 +218,7 @@ impl Builtin {
         Ok(Self {
             router,
             tasks,
+            gate,
             _https: https.map(Arc::new),
             _screen: screen,
             linger: Duration::from_secs(config.linger_s.into()),
@@ -226,6 +229,12 @@ impl Builtin {
     /// The agent is ending: answers those who wait for what may take long, and lets go of those who listen.
     pub fn leave(&self) {
         self.tasks.close();
+        self.gate.leave();
+    }
+
+    /// The agent has answered all it had in hand: what is written behind a request's back is on the disk after this.
+    pub async fn finish(&self) {
+        self.gate.finish().await;
     }
 
     /// Answers the requests of one data channel until either side ends it, or it was idle for the linger. Gives the

@@ -64,6 +64,11 @@ impl Asking {
     /// SIGKILL, and started anew.
     pub(crate) async fn kill_and_start(&mut self) {
         self.agent.kill();
+        self.start_again().await;
+    }
+
+    /// Started anew, after it has ended.
+    pub(crate) async fn start_again(&mut self) {
         std::fs::remove_file(self.agent.path("log")).unwrap();
         self.agent.run();
         self.signaling = self.gateway.registered().await;

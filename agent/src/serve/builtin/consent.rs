@@ -199,6 +199,20 @@ impl Gate {
         notifier.permit(act, content).await
     }
 
+    /// The agent is ending: whoever waits for the owner is told so, and nobody is asked any more.
+    pub fn leave(&self) {
+        if let Some(notifier) = &self.0 {
+            notifier.leave();
+        }
+    }
+
+    /// Waits until everything told so far is in the audit log.
+    pub async fn finish(&self) {
+        if let Some(notifier) = &self.0 {
+            notifier.finish().await;
+        }
+    }
+
     /// Writes into the audit log that a user is locked out: attempts to sign in with the name failed too often.
     pub fn locked_out(&self, user: &str) {
         if let Some(notifier) = &self.0 {

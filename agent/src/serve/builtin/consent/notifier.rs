@@ -14,7 +14,7 @@ use super::access::{self, Access, Entry, Subject};
 use super::answer::{Answer, Answered, settle};
 use super::audit::Audit;
 use super::log::{self, Filter, Told};
-use super::prompts::{Open, Refusal, Table, Ticket, Verdict};
+use super::prompts::{Open, Prompt, Refusal, Table, Ticket, Verdict};
 use super::{Act, By, ConsentConfig, Digest, Moment, Permit};
 use crate::serve::builtin::authentication::Caller;
 use crate::serve::builtin::authentication::users::NAME_CHARS_MAX;
@@ -143,6 +143,25 @@ impl Notifier {
         self.audit.later(self.audit.line(&act, false, By::Lockout));
     }
 
+    /// See [`super::Gate::leave`].
+    pub(super) fn leave(&self) {
+        self.deny(self.prompts.close(), By::NoAnswer, &ending());
+    }
+
+    /// See [`super::Gate::finish`].
+    pub(super) async fn finish(&self) {
+        self.audit.settle().await;
+    }
+
+    fn deny(&self, prompts: Vec<Prompt>, by: By, problem: &Problem) {
+        for prompt in prompts {
+            for waiting in prompt.waiting {
+                self.audit.later(self.audit.line(&prompt.act, false, by));
+                let _ = waiting.tell.send(Err(problem.clone()));
+            }
+        }
+    }
+
     /// What the access list says (R52), with one use taken where they are counted; `None`: nothing.
     async fn look_up(&self, act: &Act, user: &Arc<str>) -> Result<Option<Verdict>, Problem> {
         let (user, resource, action) = (Arc::clone(user), act.resource, act.action);
@@ -194,6 +213,7 @@ impl Notifier {
     fn refuse(&self, act: &Act, refusal: Refusal) -> Problem {
         let (by, problem) = match refusal {
             Refusal::Silenced => (By::Silenced, silenced()),
+            Refusal::Closed => (By::NoAnswer, ending()),
             Refusal::TooMany => (By::Limit, self.too_many()),
         };
         self.audit.later(self.audit.line(act, false, by));
@@ -409,4 +429,9 @@ pub(super) fn denied_now(detail: &str) -> Problem {
 
 fn silenced() -> Problem {
     denied_now("The owner does not want to be asked by this user for a while.")
+}
+
+fn ending() -> Problem {
+    let detail = "The handset is being switched off; it was not done. Ask again when it is back.";
+    Problem::new(Kind::NoAnswer, detail)
 }
