@@ -319,6 +319,17 @@ mod tests {
         assert_eq!(to.len(), 256);
     }
 
+    #[test]
+    fn r26_a_message_in_a_message_that_is_none_stops_nothing() {
+        let inner = "Content-Type: message/rfc822\r\n\r\n";
+        let bytes = format!(
+            "Subject: x\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n{inner}{inner}\r\n--b--\r\n"
+        );
+        fits(bytes.as_bytes());
+        let item = read(emails(), bytes.as_bytes()).unwrap();
+        assert_eq!(emails().text(&item, "subject"), Some("x"));
+    }
+
     proptest! {
         #[test]
         fn r26_no_bytes_panic(bytes: Vec<u8>) {
