@@ -343,6 +343,19 @@ describe('at the screen', () => {
   });
 });
 
+describe('nobody to ask', () => {
+  test('R50 with the notifier off the screen says that nobody is asked', async () => {
+    const open = await handset({ top: 'authentication = "none"', users: {}, tables: '[consent]\nenabled = false\n' });
+    await watch(open, async (page) => {
+      await page.getByText('Nobody is asked').waitFor();
+      assert.equal((await open.call('GET', '/contacts', undefined, { user: 'x', password: 'y' })).status, 200);
+      assert.equal(await page.locator('#sheet').isVisible(), false);
+      for (const name of ['Access', 'Users', 'Audit', 'Simulate']) await go(page, name);
+      await look(page, 'notifier-off');
+    });
+  });
+});
+
 describe('what others write', () => {
   test('R53 a name and a message that would be markup are text, and unseen characters are seen', async () => {
     const mallory = '<img src=x onerror="window.hacked=1">';
@@ -406,8 +419,6 @@ describe('the owner manages', () => {
     await list.getByRole('button', { name: 'Change entry' }).click();
     await list.getByText('2 uses left').waitFor();
     assert.equal((await one.call('GET', '/contacts')).status, 200);
-    await go(page, 'Users');
-    await go(page, 'Access');
     await list.getByText('1 use left').waitFor();
 
     await list.getByRole('button', { name: 'Delete' }).click();

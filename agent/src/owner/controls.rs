@@ -246,7 +246,7 @@ fn call(call: &Call) -> Value {
 }
 
 fn call_id(text: &str) -> Result<CallId, Problem> {
-    text.parse().map(CallId).map_err(|_| gone())
+    text.parse().ok().map(CallId).ok_or_else(gone)
 }
 
 fn number(text: &str) -> Result<Number, Problem> {

@@ -12,11 +12,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinSet};
 
+use crate::serve::builtin::https::stall::Unstalled;
+
 /// Connections at a time: ten windows of a browser. More wait in the kernel until one ends.
 const CONNECTIONS_MAX: usize = 64;
 
 /// How long the head of a request may take, and a kept connection may be silent.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a response may wait for whoever does not read it.
+const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Buffer of one connection at most, in bytes; also the most that a request's head may have.
 const BUFFER_BYTES_MAX: usize = 32 * 1024;
@@ -70,6 +75,7 @@ pub(super) fn run(listener: TcpListener, router: Router) -> Running {
 }
 
 async fn serve(stream: TcpStream, router: Router) {
+    let stream = Unstalled::new(stream, STALL_TIMEOUT);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)

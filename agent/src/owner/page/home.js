@@ -70,7 +70,7 @@ function tick() {
 
 export function drawPrompts({ asks, prompts, silenced: quiet }) {
   const held = waiting.contains(document.activeElement) && document.activeElement.dataset.prompt;
-  const off = !asks && el('li', {}, el('p', {}, el('b', {}, 'Nobody is asked'), el('small', {}, 'The notifier is off: who can sign in may do everything.')));
+  const off = !asks && el('li', {}, el('p', {}, el('b', {}, 'Nobody is asked'), el('small', {}, 'The notifier is off: whoever is let in may do everything.')));
   waiting.replaceChildren(...[off].filter(Boolean), ...prompts.map((prompt) => el('li', {}, el('button', { type: 'button', class: 'note', 'data-prompt': prompt.id, onclick: () => open(prompt.id) },
     icon('access'), el('span', {}, alien(prompt.user, 'b'), el('small', {}, `wants to ${prompt.says} · ${remaining(prompt)} s left`))))));
   if (held) waiting.querySelector(`[data-prompt="${CSS.escape(held)}"]`)?.focus();

@@ -10,6 +10,7 @@ import { learn } from './words.js';
 
 const CONNECTION_EVERY_MS = 10_000;
 const STATE_EVERY_MS = 30_000;
+const AGAIN_MS = 2_000;
 
 const panel = document.getElementById('panel');
 const face = document.getElementById('face');
@@ -98,13 +99,26 @@ function heard(name, data) {
   } else pass(name, data);
 }
 
-async function start() {
+// Asks for what the screen needs before it shows anything, until the handset answers: it may still be starting.
+async function ask() {
+  for (;;) {
+    try {
+      await learn();
+      return await api('GET', '/api/simulated').catch((fault) => {
+        if (fault.status !== 404) throw fault;
+      });
+    } catch (fault) {
+      if (!fault.told) throw fault;
+      document.getElementById('away').hidden = false;
+      await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+    }
+  }
+}
+
+async function begin() {
   home();
   document.getElementById('skip').addEventListener('click', () => (view ? panel : face).focus());
-  await learn();
-  simulated = await api('GET', '/api/simulated').catch((fault) => {
-    if (fault.status !== 404) throw fault;
-  });
+  simulated = await ask();
   document.getElementById('controls-tab').hidden = !simulated;
   addEventListener('hashchange', () => route(true));
   matchMedia('(min-width: 60rem)').addEventListener('change', () => route(false));
@@ -115,17 +129,6 @@ async function start() {
   calls();
   setInterval(() => document.hidden || state(), STATE_EVERY_MS);
   setInterval(() => document.hidden || connection(), CONNECTION_EVERY_MS);
-}
-
-// The handset may still be starting, or come back in a moment.
-async function begin() {
-  try {
-    await start();
-  } catch (fault) {
-    document.getElementById('away').hidden = false;
-    setTimeout(() => location.reload(), 3_000);
-    if (!fault.told) throw fault;
-  }
 }
 
 begin();

@@ -5,7 +5,7 @@
 //! here: nobody came through it.
 
 mod certificate;
-mod stall;
+pub(crate) mod stall;
 
 use std::io;
 use std::net::SocketAddr;

@@ -10,7 +10,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Wraps a stream; reads pass unchanged.
 #[derive(Debug)]
-pub(super) struct Unstalled<S> {
+pub(crate) struct Unstalled<S> {
     stream: S,
     limit: Duration,
     /// Runs while a write waits; none otherwise, so that an idle connection has no timer.
@@ -19,7 +19,7 @@ pub(super) struct Unstalled<S> {
 
 impl<S> Unstalled<S> {
     /// Lets one write wait for `limit` at most.
-    pub(super) fn new(stream: S, limit: Duration) -> Self {
+    pub(crate) fn new(stream: S, limit: Duration) -> Self {
         Self {
             stream,
             limit,
