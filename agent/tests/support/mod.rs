@@ -5,6 +5,7 @@
 
 #![allow(dead_code, reason = "each test file uses its part of the harness")]
 
+pub(crate) mod foreign;
 pub(crate) mod front;
 pub(crate) mod handset;
 pub(crate) mod inside;

@@ -1,4 +1,4 @@
-//! Zones, lengths and bounds; what goes in and out as a whole is held in `tests/foreign.rs`.
+//! Zones, lengths and bounds; what goes in and out as a whole is held in `tests/foreign_calendars.rs`.
 
 use proptest::prelude::*;
 
