@@ -327,11 +327,14 @@ async fn r22_a_sound_tells_how_long_it_is() {
     assert_eq!(list["sounds"][0]["length_ms"], 1000);
 }
 
+/// Where, with which headers and body; status, slug, and what the detail says.
+type Refused<'a> = (&'a str, &'a str, &'a [u8], u16, &'a str, &'a str);
+
 #[tokio::test]
 async fn r17_r21_what_is_no_picture_is_refused_and_leaves_nothing() {
     let mut handset = Handset::start("").await;
     let picture = jpeg(16, 16);
-    let cases: [(&str, &str, &[u8], u16, &str, &str); 6] = [
+    let cases: [Refused<'_>; 6] = [
         (
             "/images",
             JPEG,
