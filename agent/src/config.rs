@@ -86,7 +86,7 @@ pub enum Serve {
     /// A local web server.
     Forward(ForwardConfig),
     /// The embedded one.
-    Builtin(BuiltinConfig),
+    Builtin(Box<BuiltinConfig>),
 }
 
 /// Where the token is. `Debug` never shows it.

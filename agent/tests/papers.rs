@@ -395,7 +395,11 @@ fn r21_r22_r23_the_description_of_the_api_has_every_type_of_file_and_how_long_it
         let row = format!("| {} | `{}`", resource.name, content.media_types[0]);
         let row = api.lines().find(|line| line.starts_with(&row));
         let row = row.unwrap_or_else(|| panic!("{} are not described", resource.name));
-        let types: Vec<_> = content.media_types.iter().map(|t| format!("`{t}`")).collect();
+        let types: Vec<_> = content
+            .media_types
+            .iter()
+            .map(|t| format!("`{t}`"))
+            .collect();
         let limit = match content.bytes_max >> 30 {
             0 => format!("{} MiB", content.bytes_max >> 20),
             gib => format!("{gib} GiB"),

@@ -80,12 +80,12 @@ impl Check<'_> {
                 builtin.map(|builtin| {
                     let owner = owner.zip(msisdn);
                     let owner = owner.map(|(owner, msisdn)| owner.of(msisdn, &builtin.database));
-                    Serve::Builtin(BuiltinConfig {
+                    Serve::Builtin(Box::new(BuiltinConfig {
                         https,
                         consent,
                         owner,
                         ..builtin
-                    })
+                    }))
                 })
             }
             (Some(to), Some(_)) => {

@@ -170,7 +170,10 @@ impl Config {
         let mut check = Check {
             text,
             directory: path.parent().unwrap_or(Path::new("")),
-            stem: path.file_stem().map(Path::new).unwrap_or(Path::new("agent")),
+            stem: path
+                .file_stem()
+                .map(Path::new)
+                .unwrap_or(Path::new("agent")),
             errors: Vec::new(),
             notes: Vec::new(),
         };
