@@ -662,6 +662,11 @@ async fn r42_r43_a_message_that_was_acknowledged_goes_after_a_restart_unless_the
     handset
         .done("send-mms", r#"{"to": ["600000021"], "text": "late"}"#)
         .await;
+    for sms in ["/sms/1", "/sms/2"] {
+        handset
+            .becomes(sms, |sms| sms["state"] == "delivered")
+            .await;
+    }
     let before = handset.air().len();
     // As a kill right behind the acknowledgement leaves them; of the second the radio had heard.
     let database = rusqlite::Connection::open(handset.directory.path().join("handset.db")).unwrap();
@@ -674,9 +679,12 @@ async fn r42_r43_a_message_that_was_acknowledged_goes_after_a_restart_unless_the
         .unwrap();
     drop(database);
     let handset = handset.restart().await;
-    assert_eq!(handset.ended("/tasks/1").await["state"], "done");
-    assert_eq!(handset.ended("/tasks/2").await["state"], "interrupted");
-    assert_eq!(handset.ended("/tasks/3").await["state"], "done");
+    let task = handset.ended("/tasks/1").await;
+    assert_eq!(task["state"], "done", "{task}");
+    let task = handset.ended("/tasks/2").await;
+    assert_eq!(task["state"], "interrupted", "{task}");
+    let task = handset.ended("/tasks/3").await;
+    assert_eq!(task["state"], "done", "{task}");
     assert_eq!(handset.get("/sms/2").await.json()["state"], "interrupted");
     assert_eq!(handset.get("/mms/1").await.json()["state"], "sent");
     handset

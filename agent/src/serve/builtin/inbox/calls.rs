@@ -9,7 +9,6 @@ use crate::serve::builtin::events::Event;
 use crate::serve::builtin::handset::Handset;
 use crate::serve::builtin::resource::{Item, Resource, Value};
 use crate::serve::builtin::services::keep;
-use crate::serve::builtin::store::full;
 
 /// Takes what the device told.
 pub(super) async fn take(handset: &Handset, call: &Call) {
@@ -53,10 +52,10 @@ async fn write(handset: &Handset, known: Known) {
     };
     let item = entry(resource, &known);
     let work = handset.store.run(move |db| {
-        let transaction = db.connection().transaction()?;
-        let id = keep(&transaction, resource, item, None)?;
-        transaction.commit().map_err(full)?;
-        Ok(id)
+        db.transaction(|transaction| {
+            let id = keep(transaction, resource, item, None)?;
+            Ok(id)
+        })
     });
     let written = match work.await {
         Ok(id) => Some(id),

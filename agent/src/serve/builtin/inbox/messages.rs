@@ -8,7 +8,7 @@ use crate::serve::builtin::descriptions::{SMS, now};
 use crate::serve::builtin::handset::Handset;
 use crate::serve::builtin::resource::{Resource, Value};
 use crate::serve::builtin::services::{keep, message_event, settle};
-use crate::serve::builtin::store::{StoreError, full};
+use crate::serve::builtin::store::StoreError;
 
 /// An SMS came, or a part of one.
 pub(super) async fn sms(handset: &Handset, tpdu: Vec<u8>) {
@@ -24,14 +24,14 @@ pub(super) async fn sms(handset: &Handset, tpdu: Vec<u8>) {
         return came(handset, &SMS, tpdu).await;
     };
     let work = handset.store.run(move |db| {
-        let transaction = db.connection().transaction()?;
-        let whole = parts::take(&transaction, &sender, joined, &tpdu)?;
-        let id = match whole {
-            Some(whole) => Some(add(&transaction, &SMS, &whole)?),
-            None => None,
-        };
-        transaction.commit().map_err(full)?;
-        Ok(id)
+        db.transaction(|transaction| {
+            let whole = parts::take(transaction, &sender, joined, &tpdu)?;
+            let id = match whole {
+                Some(whole) => Some(add(transaction, &SMS, &whole)?),
+                None => None,
+            };
+            Ok(id)
+        })
     });
     match work.await {
         Ok(Some(id)) => handset.events.tell(message_event(&SMS, id, "received")),
@@ -43,10 +43,10 @@ pub(super) async fn sms(handset: &Handset, tpdu: Vec<u8>) {
 /// A whole message came, in the form in which messages of its kind are kept.
 pub(super) async fn came(handset: &Handset, resource: &'static Resource, message: Vec<u8>) {
     let work = handset.store.run(move |db| {
-        let transaction = db.connection().transaction()?;
-        let id = add(&transaction, resource, &message)?;
-        transaction.commit().map_err(full)?;
-        Ok(id)
+        db.transaction(|transaction| {
+            let id = add(transaction, resource, &message)?;
+            Ok(id)
+        })
     });
     match work.await {
         Ok(id) => handset.events.tell(message_event(resource, id, "received")),
@@ -88,10 +88,10 @@ pub(super) async fn report(handset: &Handset, tpdu: &[u8]) {
         Err(error) => return tracing::warn!(%error, "a status report came that can't be read"),
     };
     let work = handset.store.run(move |db| {
-        let transaction = db.connection().transaction()?;
-        let settled = settle(&transaction, &report)?;
-        transaction.commit().map_err(full)?;
-        Ok(settled)
+        db.transaction(|transaction| {
+            let settled = settle(transaction, &report)?;
+            Ok(settled)
+        })
     });
     match work.await {
         Ok(Some(settled)) => {

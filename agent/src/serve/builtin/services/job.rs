@@ -13,7 +13,7 @@ use crate::serve::builtin::handset::Handset;
 use crate::serve::builtin::idempotency::Keyed;
 use crate::serve::builtin::problem::Problem;
 use crate::serve::builtin::resource::{Item, Resource, Value};
-use crate::serve::builtin::store::{StoreError, full, items};
+use crate::serve::builtin::store::{StoreError, items};
 use crate::serve::builtin::tasks::{self, About, End, Slot, State};
 
 /// A service being done.
@@ -55,24 +55,24 @@ impl Job {
         };
         let about = self.about.clone();
         let work = self.handset.store.run(move |db| {
-            let transaction = db.connection().transaction()?;
-            let draft = match draft {
-                Some((resource, item, composed)) => {
-                    let bytes = composed
-                        .as_ref()
-                        .map(|c| ("message/rfc822", c.bytes.as_slice()));
-                    let id = keep(&transaction, resource, item, bytes)?;
-                    Some((resource, id))
-                }
-                None => None,
-            };
-            // Whoever waits for the task can look at the message meanwhile, and a restart finds it.
-            let result = draft.map(url);
-            let id = tasks::begin(&transaction, &about, State::Running, result.as_deref())?;
-            let location = format!("/tasks/{id}");
-            keyed.remember(&transaction, StatusCode::ACCEPTED, Some(&location))?;
-            transaction.commit().map_err(full)?;
-            Ok((id, draft))
+            db.transaction(|transaction| {
+                let draft = match draft {
+                    Some((resource, item, composed)) => {
+                        let bytes = composed
+                            .as_ref()
+                            .map(|c| ("message/rfc822", c.bytes.as_slice()));
+                        let id = keep(transaction, resource, item, bytes)?;
+                        Some((resource, id))
+                    }
+                    None => None,
+                };
+                // Whoever waits for the task can look at the message meanwhile, and a restart finds it.
+                let result = draft.map(url);
+                let id = tasks::begin(transaction, &about, State::Running, result.as_deref())?;
+                let location = format!("/tasks/{id}");
+                keyed.remember(transaction, StatusCode::ACCEPTED, Some(&location))?;
+                Ok((id, draft))
+            })
         });
         let (id, draft) = work.await?;
         self.id = id;
@@ -137,11 +137,11 @@ impl Job {
             slot,
         } = self;
         let work = handset.store.run(move |db| {
-            let transaction = db.connection().transaction()?;
-            let (state, end, event) = write(&transaction)?;
-            tasks::finish(&transaction, id, state, &end)?;
-            transaction.commit().map_err(full)?;
-            Ok((state, end, event))
+            db.transaction(|transaction| {
+                let (state, end, event) = write(transaction)?;
+                tasks::finish(transaction, id, state, &end)?;
+                Ok((state, end, event))
+            })
         });
         let (state, end) = match work.await {
             Ok((state, end, event)) => {

@@ -13,7 +13,7 @@ use super::{message, sms};
 use crate::serve::builtin::descriptions::{EMAILS, MMS, SMS};
 use crate::serve::builtin::handset::Handset;
 use crate::serve::builtin::resource::{Action, Resource};
-use crate::serve::builtin::store::{StoreError, full};
+use crate::serve::builtin::store::StoreError;
 use crate::serve::builtin::tasks::{self, About, Left};
 
 /// A message that goes now.
@@ -28,32 +28,32 @@ struct Unsent {
 /// Breaks off what has to be, and lets go what can. Before anything is answered.
 pub async fn resume(handset: &Handset) -> Result<(), StoreError> {
     let work = handset.store.run(|db| {
-        let transaction = db.connection().transaction()?;
-        let mut unsent = Vec::new();
-        for left in tasks::left(&transaction)? {
-            let draft = left.result.as_deref().and_then(draft);
-            let kept = match (draft, service(&left.resource)) {
-                (Some(draft), Some(service)) if !left.handed => {
-                    order(&transaction, draft)?.map(|order| (draft, service, order))
+        db.transaction(|transaction| {
+            let mut unsent = Vec::new();
+            for left in tasks::left(transaction)? {
+                let draft = left.result.as_deref().and_then(draft);
+                let kept = match (draft, service(&left.resource)) {
+                    (Some(draft), Some(service)) if !left.handed => {
+                        order(transaction, draft)?.map(|order| (draft, service, order))
+                    }
+                    _ => None,
+                };
+                if let Some((draft, service, order)) = kept {
+                    unsent.push(Unsent {
+                        left,
+                        service,
+                        draft,
+                        order,
+                    });
+                    continue;
                 }
-                _ => None,
-            };
-            if let Some((draft, service, order)) = kept {
-                unsent.push(Unsent {
-                    left,
-                    service,
-                    draft,
-                    order,
-                });
-                continue;
+                if let Some((resource, id)) = draft {
+                    set_state(transaction, resource, id, "interrupted", None)?;
+                }
+                tasks::interrupt(transaction, left.id)?;
             }
-            if let Some((resource, id)) = draft {
-                set_state(&transaction, resource, id, "interrupted", None)?;
-            }
-            tasks::interrupt(&transaction, left.id)?;
-        }
-        transaction.commit().map_err(full)?;
-        Ok(unsent)
+            Ok(unsent)
+        })
     });
     for unsent in work.await? {
         send(handset, unsent);

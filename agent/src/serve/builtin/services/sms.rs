@@ -106,9 +106,10 @@ pub async fn run(job: Job, to: &Number, text: &str, draft: Draft) {
             Ok(reference) => {
                 let number = to.clone();
                 let written = job.handset.store.run(move |db| {
-                    let transaction = db.connection().transaction()?;
-                    sent(&transaction, item, reference, &number)?;
-                    transaction.commit().map_err(full)
+                    db.transaction(|transaction| {
+                        sent(transaction, item, reference, &number)?;
+                        Ok(())
+                    })
                 });
                 if let Err(error) = written.await {
                     // It went all the same: only its report will find nothing.
