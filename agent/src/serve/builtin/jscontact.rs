@@ -4,6 +4,7 @@
 //! one form has no home for travels in the other's own place for it: `vCardProps`, or the property JSPROP.
 
 pub mod from_card;
+mod parts;
 pub mod to_card;
 
 use super::contacts;

@@ -3,6 +3,7 @@
 //! It is made from the descriptions that the routes, the forms and the store are made from. A test holds it against the
 //! router, both ways: nothing is told that is not there, and nothing is there that is not told.
 
+pub mod operation;
 pub mod operations;
 pub mod schema;
 
@@ -20,7 +21,7 @@ use super::prefix;
 use super::problem::Kind;
 use super::resource::Resource;
 use super::tasks::TASKS;
-use operations::{Answer, Operation};
+use operation::{Answer, Operation};
 
 /// Where it is.
 pub const PATH: &str = "/openapi.json";
