@@ -65,7 +65,7 @@ fn add(
     let mut item = match read.map(|read| read(resource, message)) {
         Some(Ok(item)) => item,
         Some(Err(error)) => {
-            tracing::warn!(field = %error.field, fault = %error.fault, "a message came that can't be read");
+            tracing::warn!(field = %error.field, "a message came that can't be read");
             resource.blank()
         }
         None => resource.blank(),
