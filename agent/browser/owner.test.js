@@ -203,6 +203,12 @@ describe('at the screen', () => {
     const [cookie] = await context.cookies();
     assert.deepEqual([cookie.httpOnly, cookie.sameSite], [true, 'Strict']);
     assert.equal(await page.evaluate(() => document.cookie), '');
+    await page.getByRole('button', { name: 'Lock this screen' }).click();
+    await page.getByRole('heading', { name: 'This handset is locked' }).waitFor();
+    assert.deepEqual(await context.cookies(), []);
+    await page.getByLabel('Owner’s secret').fill(one.secret);
+    await page.getByRole('button', { name: 'Unlock' }).click();
+    await page.locator('#operator:not(:empty)').waitFor();
     await context.clearCookies();
     // The page notices by itself that it is signed out.
     await page.getByRole('link', { name: 'Access' }).click();

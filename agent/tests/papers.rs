@@ -162,8 +162,12 @@ fn r53_r66_the_description_of_the_owners_api_is_true() {
         assert!(paper.contains(&limit), "{limit}");
     }
     let api = self::paper("../docs/agent-api.md");
+    // The owner's screen has words for each of them.
+    let words = self::paper("src/owner/page/words.js");
     for decider in deciders {
         assert!(api.contains(&format!("`{decider}`")), "{decider}");
+        let keys = [format!("\n  {decider}: '"), format!("\n  '{decider}': '")];
+        assert!(keys.iter().any(|key| words.contains(key)), "{decider}");
     }
 }
 

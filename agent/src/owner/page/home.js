@@ -55,7 +55,8 @@ const happened = el('ul', { class: 'notes', 'aria-label': 'What happened' });
 const decided = el('ul', { class: 'notes faint', 'aria-label': 'Decided lately' });
 
 export function home() {
-  at('face').append(el('div', { class: 'face' }, time, day, number, reach), waiting, calls, silenced, happened, decided);
+  at('face').append(el('div', { class: 'face' }, time, day, number, reach), waiting, calls, silenced, happened, decided,
+    el('form', { class: 'leave', method: 'post', action: '/sign-out' }, el('button', { class: 'small' }, 'Lock this screen')));
   tick();
 }
 

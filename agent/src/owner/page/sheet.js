@@ -3,7 +3,7 @@
 // It never takes the keyboard from somebody who is typing, and takes no answer in the first moment that a question is
 // up: a finger or a key that was meant for something else must not answer it.
 
-import { alien, count, doing, el, span, spanFields, tell } from './dom.js';
+import { alien, count, doing, el, span, spanFields, tell, visible } from './dom.js';
 import { api } from './net.js';
 
 const ARMED_AFTER_MS = 600;
@@ -64,7 +64,7 @@ function badge() {
   aside.hidden = !sheet.hidden || waiting === 0;
   aside.replaceChildren(`${count(waiting, 'request waits', 'requests wait')} for your answer`);
   const first = shown ?? known.prompts[0];
-  document.title = first ? `(${waiting}) ${first.user} wants to ${first.says}` : 'Everline handset';
+  document.title = first ? `(${waiting}) ${visible(first.user)} wants to ${first.says}` : 'Everline handset';
 }
 
 function typing() {
@@ -86,7 +86,7 @@ function show(prompt, wanted) {
   sheet.replaceChildren(...parts.children);
   sheet.hidden = false;
   document.body.classList.add('asking');
-  announcer.replaceChildren(`${prompt.user} wants to ${prompt.says}.${typing() ? ' Press F2 to answer.' : ''}`);
+  announcer.replaceChildren(`${visible(prompt.user)} wants to ${prompt.says}.${typing() ? ' Press F2 to answer.' : ''}`);
   if (wanted || !typing()) parts.title.focus({ preventScroll: true });
   parts.update();
   clearInterval(ticking);

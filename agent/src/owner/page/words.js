@@ -14,6 +14,8 @@ export async function learn() {
 
 // `contacts`, `list`: "see the list of contacts".
 export function says(resource, action, denied = false) {
+  // Of a lockout, which the audit log tells of and nothing permits.
+  if (resource === 'sign-in') return 'sign in';
   const all = denied ? 'anything' : 'everything';
   if (resource === '*') return action === '*' ? `do ${all}` : `${action} anything`;
   if (action === '*') return `do ${all} with ${resource}`;
@@ -39,4 +41,5 @@ export const BY = {
   silenced: 'silenced by you',
   withdrawn: 'the caller went away',
   off: 'nobody is asked: the notifier is off',
+  lockout: 'locked out: too many wrong passwords',
 };
