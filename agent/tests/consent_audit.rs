@@ -175,6 +175,95 @@ async fn r64_the_own_part_of_the_log_comes_in_pages_and_as_xml() {
 }
 
 #[tokio::test]
+async fn r61_r64_the_own_part_of_the_log_tells_no_more_of_an_item_than_was_asked() {
+    let mut handset = Asking::start("").await;
+    handset.owner.permit("alice", "notes", "*").await;
+    handset
+        .send("alice", "POST /notes", r#"{"title": "4711 opens it"}"#)
+        .await;
+    for (action, kind) in [
+        ("get", "permanently-denied"),
+        ("delete", "permanently-denied"),
+    ] {
+        let entry = json!({"user": "bob", "resource": "notes", "action": action, "kind": kind});
+        handset.owner.put(entry).await;
+    }
+    for start in ["GET /notes/1", "DELETE /notes/1", "GET /notes/2"] {
+        assert_eq!(handset.send("bob", start, "").await.status, 403, "{start}");
+    }
+    let own = handset.send("bob", "GET /audit", "").await;
+    assert!(!own.body.contains("4711"), "{}", own.body);
+    let own = own.json()["audit"].as_array().unwrap().clone();
+    assert!(own.len() >= 2, "alike ones may be one line: {own:?}");
+    for line in own {
+        let content = line["content"].as_array().unwrap();
+        assert_eq!((content.len(), &content[0]["name"]), (1, &json!("id")));
+    }
+    let headers = format!("{}Accept: application/xml\r\n", user("bob"));
+    let xml = handset
+        .gateway
+        .get(&mut handset.signaling, "/audit", &headers)
+        .await;
+    assert!(
+        xml.body.contains("<content name=\"id\">1</content>") && !xml.body.contains("4711"),
+        "{}",
+        xml.body
+    );
+    // The owner sees what it was about.
+    let log = handset.owner.get("/api/audit?user=bob").await;
+    assert!(log.to_string().contains("4711"), "{log}");
+}
+
+#[tokio::test]
+async fn r64_whoever_gets_a_name_later_is_told_nothing_of_its_former_user() {
+    let mut handset = Asking::start("").await;
+    handset.owner.permit("bob", "notes", "add").await;
+    let note = r#"{"title": "of the first bob"}"#;
+    assert_eq!(handset.send("bob", "POST /notes", note).await.status, 201);
+    let (mut waiting, _) = handset
+        .begin_and_ask("bob", "GET /contacts", "see the list of contacts")
+        .await;
+    let bob = handset.owner.call("DELETE", "/api/users/bob", &Value::Null);
+    assert_eq!(bob.await.status, 204);
+    assert_eq!(waiting.answer().await.status, 403);
+    let bob = json!({"name": "bob", "password": "correct horse"});
+    let added = handset.owner.call("POST", "/api/users", &bob).await;
+    assert_eq!(added.status, 201, "{added:?}");
+    let own = handset.send("bob", "GET /audit", "").await;
+    assert_eq!(own.json()["audit"], json!([]));
+    // What is the second one's own is told, also after a restart.
+    handset.owner.permit("bob", "notes", "add").await;
+    let note = r#"{"title": "of the second bob"}"#;
+    assert_eq!(handset.send("bob", "POST /notes", note).await.status, 201);
+    handset.kill_and_start().await;
+    let own = handset.send("bob", "GET /audit", "").await;
+    assert!(
+        own.body.contains("of the second") && !own.body.contains("of the first"),
+        "{}",
+        own.body
+    );
+    let log = handset.owner.get("/api/audit?user=bob").await;
+    assert_eq!(log["audit"].as_array().unwrap().len(), 3, "{log}");
+}
+
+#[tokio::test]
+async fn r63_nobody_can_ask_away_the_line_of_what_was_changed() {
+    let mut handset = Asking::start("[consent]\naudit_rows_max = 100\n").await;
+    handset.owner.permit("alice", "notes", "*").await;
+    let note = r#"{"title": "one"}"#;
+    assert_eq!(handset.send("alice", "POST /notes", note).await.status, 201);
+    for n in 2..200 {
+        let start = format!("GET /notes/{n}");
+        assert_eq!(handset.send("alice", &start, "").await.status, 404);
+    }
+    let log = handset.owner.get("/api/audit?limit=1000").await;
+    let lines = log["audit"].as_array().unwrap();
+    assert_eq!(lines.len(), 100);
+    assert_eq!(lines[99]["outcome"], "201 /notes/1");
+    assert_eq!(lines[0]["content"][0]["text"], "199");
+}
+
+#[tokio::test]
 async fn r62_r63_an_agent_that_ends_in_order_answers_who_waits_and_leaves_no_line_open() {
     let mut handset = Asking::start("").await;
     handset.owner.permit("bob", "notes", "list").await;

@@ -228,6 +228,7 @@ async fn r66_what_does_not_fit_is_told_by_field() {
         (json!({"user": "carol"}), "user"),
         (json!({"resource": "note"}), "resource"),
         (json!({"action": "read"}), "action"),
+        (json!({"action": "execute"}), "action"),
         (json!({"kind": "sometimes"}), "kind"),
         (json!({"times": 3}), "times"),
         (json!({"seconds": 3}), "seconds"),
@@ -343,6 +344,28 @@ async fn r66_a_user_who_is_taken_away_takes_the_entries_along() {
         .map(|user| user["name"].as_str().unwrap())
         .collect();
     assert_eq!(names, ["alice", "bob"]);
+}
+
+#[tokio::test]
+async fn r66_who_is_kept_out_waits_for_no_answer() {
+    let mut handset = Asking::start("").await;
+    let (mut waiting, _) = handset.note("bob", "one").await;
+    let (of_alice, _) = handset.note("alice", "one").await;
+    let out = json!({"disabled": true});
+    let out = handset
+        .owner
+        .call("PUT", "/api/users/bob/disabled", &out)
+        .await;
+    assert_eq!(out.status, 204, "{out:?}");
+    let denied = waiting.answer().await;
+    assert_eq!(denied.status, 403);
+    assert!(
+        denied.body.contains("does not let this user in"),
+        "{denied:?}"
+    );
+    let prompts = handset.owner.prompts().await;
+    assert_eq!((prompts.len(), &prompts[0]["user"]), (1, &json!("alice")));
+    drop(of_alice);
 }
 
 #[tokio::test]

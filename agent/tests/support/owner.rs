@@ -97,6 +97,19 @@ impl Asking {
         (channel, prompt)
     }
 
+    /// A request without a body, and the prompt that it opens.
+    pub(crate) async fn begin_and_ask(
+        &mut self,
+        name: &str,
+        start: &str,
+        says: &str,
+    ) -> (Channel, Value) {
+        let channel = self.begin(name, start, "").await;
+        let prompt = self.owner.prompt(name, "").await;
+        assert_eq!(prompt["says"], says);
+        (channel, prompt)
+    }
+
     /// How many notes there are; the owner has permitted to see them.
     pub(crate) async fn notes(&mut self, name: &str) -> usize {
         let list = self.send(name, "GET /notes", "").await;

@@ -12,7 +12,7 @@ use super::prompts::{moment, number_of_times};
 use crate::serve::builtin::consent::Moment;
 use crate::serve::builtin::consent::access::{ANY, Access, Entry, Kind, Subject};
 use crate::serve::builtin::problem::Problem;
-use crate::serve::builtin::resource::{self, Action};
+use crate::serve::builtin::resource::{self, Resource};
 
 /// Entries of one page at most, and if nothing is said.
 const PAGE_MAX: u32 = 1_000;
@@ -88,8 +88,9 @@ pub(super) async fn add(State(owner): Shared, request: Request) -> Result<Respon
     if resource != ANY && resource::ALL.iter().all(|known| known.name != resource) {
         return Err(wrong("resource", "is none; /api/resources lists them"));
     }
-    if action != ANY && Action::ALL.iter().all(|known| known.name() != action) {
-        return Err(wrong("action", "is none; /api/resources lists them"));
+    if action != ANY && !has(&resource, &action) {
+        let fault = "is none that the resource has; /api/resources lists them";
+        return Err(wrong("action", fault));
     }
     let access = access(&kind, seconds, until.as_deref(), times)?;
     let subject = Subject {
@@ -104,6 +105,13 @@ pub(super) async fn add(State(owner): Shared, request: Request) -> Result<Respon
         StatusCode::OK
     };
     Ok(told(status, &entry(&put, Moment::now())))
+}
+
+/// Whether there is such an action on it; an entry for another would never count.
+fn has(resource: &str, action: &str) -> bool {
+    let named = |known: &&&Resource| resource == ANY || known.name == resource;
+    let mut actions = resource::ALL.iter().filter(named).flat_map(|r| r.actions);
+    actions.any(|known| known.name() == action)
 }
 
 #[derive(Deserialize)]

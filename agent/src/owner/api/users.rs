@@ -74,7 +74,7 @@ struct Disabled {
     disabled: bool,
 }
 
-/// `PUT /api/users/{name}/disabled`.
+/// `PUT /api/users/{name}/disabled`. Whatever waits under the name of a user who is kept out is denied.
 pub(super) async fn disabled(
     State(owner): Shared,
     Path(name): Path<String>,
@@ -83,6 +83,9 @@ pub(super) async fn disabled(
     let Disabled { disabled } = read(request).await?;
     let set = owner.users()?.set_disabled(&name, disabled).await;
     set.map_err(problem)?;
+    if disabled {
+        owner.notifier.shut_out(&name);
+    }
     changed(&owner);
     Ok(StatusCode::NO_CONTENT)
 }

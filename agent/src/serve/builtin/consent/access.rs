@@ -6,7 +6,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 
-use super::Moment;
+use super::{Moment, log};
 use crate::serve::builtin::store::StoreError;
 
 /// The table.
@@ -301,10 +301,18 @@ pub fn delete(connection: &Connection, id: i64) -> Result<bool, StoreError> {
     Ok(connection.execute("DELETE FROM access WHERE id = ?1", [id])? == 1)
 }
 
-/// Takes every entry of a user away: whoever gets the name later begins with nothing.
+/// Takes every entry of a user away, and ends the user's part of the audit log: whoever gets the name later begins with
+/// nothing.
 pub fn forget_user(connection: &Connection, user: &str) -> Result<(), StoreError> {
     connection.execute("DELETE FROM access WHERE user = ?1", [user])?;
-    Ok(())
+    log::part(connection, Moment::now(), user)
+}
+
+/// Whether there is a user of this name who may call. One who was there when a request came may be gone by now.
+pub(super) fn admits(connection: &Connection, user: &str) -> Result<bool, StoreError> {
+    let mut select = connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM users WHERE name = ?1 AND NOT disabled)")?;
+    Ok(select.query_row([user], |row| row.get(0))?)
 }
 
 /// At most `limit` entries behind the id `after`, of one user or of all, and whether there are more.

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::access::{self, Access, Subject};
 use super::audit::Audit;
-use super::notifier::{ListChanges, denied, denied_now};
+use super::notifier::{ListChanges, denied, denied_now, shut_out};
 use super::prompts::{Prompt, Taken};
 use super::{By, Moment, Permit};
 use crate::serve::builtin::events::{Event, Events};
@@ -57,26 +57,16 @@ pub(super) fn settle(
         return Err(StoreError::Stopped);
     };
     let waiting = prompt.waiting.len();
-    let permitted = match answer {
-        Answer::Always | Answer::ForATime(_) => waiting,
-        Answer::Once => 1.min(waiting),
-        Answer::ANumberOfTimes(times) => usize::try_from(times).unwrap_or(usize::MAX).min(waiting),
-        Answer::NotNow | Answer::Never => 0,
-    };
-    let entry = match answer {
-        Answer::Always => Some(Access::Unlimited),
-        Answer::ForATime(until) => Some(Access::Temporary(until)),
-        Answer::ANumberOfTimes(times) => {
-            let left = times - i64::try_from(permitted).unwrap_or(times);
-            (left > 0).then_some(Access::NumberOfTimes(left))
-        }
-        Answer::Never => Some(Access::PermanentlyDenied),
-        Answer::Once | Answer::NotNow => None,
+    let transaction = connection.transaction()?;
+    // The owner may have taken the user away in another window: then there is nobody to permit anything to.
+    let admitted = access::admits(&transaction, &prompt.user)?;
+    let (permitted, entry) = match admitted {
+        true => effect(answer, waiting),
+        false => (0, None),
     };
     let lines: Vec<_> = (0..waiting)
         .map(|at| audit.line(&prompt.act, at < permitted, By::Owner))
         .collect();
-    let transaction = connection.transaction()?;
     if let Some(access) = entry {
         access::put(&transaction, now, &subject(prompt), access)?;
     }
@@ -84,7 +74,7 @@ pub(super) fn settle(
         Audit::write(&transaction, line)?;
     }
     transaction.commit()?;
-    audit.written(i64::try_from(waiting).unwrap_or_default());
+    audit.written(&lines);
     let Some(prompt) = taken.settled() else {
         return Err(StoreError::Stopped);
     };
@@ -92,6 +82,7 @@ pub(super) fn settle(
     for (waiting, line) in prompt.waiting.into_iter().zip(lines) {
         let verdict = match line.is_open() {
             true => Ok(Permit(Some((audit.clone(), line.id)))),
+            false if !admitted => Err(shut_out()),
             false => Err(not_permitted(answer)),
         };
         // A permit that nobody is there to take ends without an outcome.
@@ -104,6 +95,22 @@ pub(super) fn settle(
         permitted,
         denied: waiting - permitted,
     })
+}
+
+/// How many of those that wait it permits, and what stays of it in the access list.
+fn effect(answer: Answer, waiting: usize) -> (usize, Option<Access>) {
+    match answer {
+        Answer::Always => (waiting, Some(Access::Unlimited)),
+        Answer::Once => (1.min(waiting), None),
+        Answer::ForATime(until) => (waiting, Some(Access::Temporary(until))),
+        Answer::ANumberOfTimes(times) => {
+            let permitted = usize::try_from(times).unwrap_or(usize::MAX).min(waiting);
+            let left = times - i64::try_from(permitted).unwrap_or(times);
+            (permitted, (left > 0).then_some(Access::NumberOfTimes(left)))
+        }
+        Answer::NotNow => (0, None),
+        Answer::Never => (0, Some(Access::PermanentlyDenied)),
+    }
 }
 
 fn subject(prompt: &Prompt) -> Subject {

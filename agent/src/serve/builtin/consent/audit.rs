@@ -4,6 +4,9 @@
 //! before anything is done. All others go to one writer that gathers them for a moment, so that reading costs the disk
 //! one write for many requests; refusals and reads that are alike and came together are one line with a count.
 //! [`Audit::settle`] waits until everything told before is readable. The table itself is in [`super::log`].
+//!
+//! When there are too many lines the oldest go, but light ones (reads and refusals) and weighty ones have half of the log
+//! each before they drive out the others: nobody can ask away the line of what was changed before.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -43,20 +46,55 @@ pub(crate) struct Audit {
     letters: mpsc::Sender<Letter>,
     /// Ids are given here, so that a permit knows its line before that is written.
     last: Arc<AtomicI64>,
-    rows: Arc<AtomicI64>,
+    rows: Arc<Rows>,
+}
+
+/// How many lines the table has.
+#[derive(Debug)]
+struct Rows {
+    light: AtomicI64,
+    weighty: AtomicI64,
+}
+
+impl Rows {
+    fn of(&self, light: bool) -> &AtomicI64 {
+        if light { &self.light } else { &self.weighty }
+    }
+
+    fn add<'a>(&self, lines: impl IntoIterator<Item = &'a Line>) {
+        for line in lines {
+            self.of(line.is_light()).fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many light and weighty lines go when these come.
+    fn over(&self, lines: &[Line], rows_max: i64) -> (i64, i64) {
+        let come = |light| lines.iter().filter(|line| line.is_light() == light).count();
+        let there = |light| {
+            let come = i64::try_from(come(light)).unwrap_or_default();
+            self.of(light).load(Ordering::Relaxed) + come
+        };
+        let (light, weighty) = (there(true), there(false));
+        let over = (light + weighty - rows_max).max(0);
+        let of_light = over.min((light - rows_max / 2).max(0));
+        (of_light, over - of_light)
+    }
 }
 
 impl Audit {
     /// Closes what an ended agent left open, and starts the writer; it ends with the last clone.
     pub(super) async fn start(store: &Store, rows_max: u64) -> Result<Self, StoreError> {
-        let (last, rows) = store
+        let (last, light, weighty) = store
             .run(|db| log::begin(db.connection(), Moment::now()))
             .await?;
         let (letters, queue) = mpsc::channel(LETTERS_MAX);
         let audit = Self {
             letters,
             last: Arc::new(AtomicI64::new(last)),
-            rows: Arc::new(AtomicI64::new(rows)),
+            rows: Arc::new(Rows {
+                light: light.into(),
+                weighty: weighty.into(),
+            }),
         };
         let writer = Writer {
             store: store.clone(),
@@ -78,9 +116,9 @@ impl Audit {
         log::insert(connection, line)
     }
 
-    /// So many lines were committed by [`Self::write`].
-    pub(super) fn written(&self, lines: i64) {
-        self.rows.fetch_add(lines, Ordering::Relaxed);
+    /// These lines were committed by [`Self::write`].
+    pub(super) fn written<'a>(&self, lines: impl IntoIterator<Item = &'a Line>) {
+        self.rows.add(lines);
     }
 
     /// Leaves a line to the writer.
@@ -113,7 +151,7 @@ impl Audit {
 /// Writes what was told, batch by batch.
 struct Writer {
     store: Store,
-    rows: Arc<AtomicI64>,
+    rows: Arc<Rows>,
     rows_max: i64,
 }
 
@@ -140,8 +178,8 @@ impl Writer {
         } = batch;
         let outcomes = join(&mut lines, outcomes);
         let lines = alike(lines);
-        let added = i64::try_from(lines.len()).unwrap_or_default();
-        let over = (self.rows.load(Ordering::Relaxed) + added - self.rows_max).max(0);
+        let rows = Arc::clone(&self.rows);
+        let rows_max = self.rows_max;
         let written = self.store.run(move |db| {
             let transaction = db.connection().transaction()?;
             for line in &lines {
@@ -150,15 +188,17 @@ impl Writer {
             for (id, at, outcome) in &outcomes {
                 log::end(&transaction, *id, *at, outcome)?;
             }
-            let gone = log::prune(&transaction, over)?;
+            let (light, weighty) = rows.over(&lines, rows_max);
+            let light = log::prune(&transaction, true, light)?;
+            let weighty = log::prune(&transaction, false, weighty)?;
             transaction.commit()?;
-            Ok(gone)
+            rows.add(&lines);
+            rows.light.fetch_sub(light, Ordering::Relaxed);
+            rows.weighty.fetch_sub(weighty, Ordering::Relaxed);
+            Ok(())
         });
-        match written.await {
-            Ok(gone) => {
-                self.rows.fetch_add(added - gone, Ordering::Relaxed);
-            }
-            Err(error) => tracing::error!(%error, "the audit log can't be written"),
+        if let Err(error) = written.await {
+            tracing::error!(%error, "the audit log can't be written");
         }
         for told in settled {
             let _ = told.send(());
@@ -228,14 +268,37 @@ mod tests {
     use crate::serve::builtin::resource::Action;
 
     fn line(id: i64, resource: &'static str, permitted: bool) -> Line {
+        line_of(id, (resource, Action::List), permitted)
+    }
+
+    fn line_of(id: i64, (resource, action): (&'static str, Action), permitted: bool) -> Line {
         let act = Act {
             caller: Caller(Some("alice".into())),
             resource,
-            action: Action::List,
+            action,
             content: Vec::new(),
             asked: None,
         };
         Line::new(id, Moment(id), &act, permitted, By::List)
+    }
+
+    #[test]
+    fn r63_what_was_only_asked_or_read_drives_out_no_more_than_its_half() {
+        let rows = Rows {
+            light: 40.into(),
+            weighty: 60.into(),
+        };
+        let lines = |count, action, permitted| -> Vec<_> {
+            let of = ("send-sms", action);
+            (0..count).map(|id| line_of(id, of, permitted)).collect()
+        };
+        let over = |lines: &[Line]| rows.over(lines, 100);
+        assert_eq!(over(&[]), (0, 0));
+        assert_eq!(over(&lines(5, Action::List, true)), (0, 5));
+        assert_eq!(over(&lines(15, Action::Execute, false)), (5, 10));
+        assert_eq!(over(&lines(10, Action::Execute, true)), (0, 10));
+        rows.add(&lines(10, Action::List, true));
+        assert_eq!(over(&lines(3, Action::Get, true)), (3, 10));
     }
 
     #[test]

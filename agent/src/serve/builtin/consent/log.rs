@@ -24,7 +24,15 @@ CREATE TABLE IF NOT EXISTS audit (
     ended INTEGER,
     times INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX IF NOT EXISTS audit_of_user ON audit (user, id);";
+CREATE INDEX IF NOT EXISTS audit_of_user ON audit (user, id);
+CREATE INDEX IF NOT EXISTS audit_light ON audit (id) WHERE NOT permitted OR action IN ('list', 'get');
+CREATE TABLE IF NOT EXISTS audit_parted (
+    user TEXT PRIMARY KEY,
+    at INTEGER NOT NULL
+) WITHOUT ROWID, STRICT;";
+
+/// Lines that tell of nothing that changed: refusals and reads. The index of the table says the same.
+const LIGHT: &str = "NOT permitted OR action IN ('list', 'get')";
 
 /// Parts of an act's content that a line keeps at most.
 const PARTS_MAX: usize = 16;
@@ -95,6 +103,11 @@ impl Line {
     pub(super) fn denied(mut self) -> Self {
         self.permitted = false;
         self
+    }
+
+    /// Whether it tells of nothing that changed, as the table's index says it.
+    pub(super) fn is_light(&self) -> bool {
+        !self.permitted || matches!(self.action, "list" | "get")
     }
 
     /// Whether its end is still to come.
@@ -177,6 +190,8 @@ pub enum Whose {
     Nobody,
     /// Those of one user.
     User(String),
+    /// Those of one user that are not of an earlier one of the same name.
+    Own(String),
 }
 
 /// Which lines are wanted; `None`: whatever it is.
@@ -192,14 +207,32 @@ pub struct Filter {
     pub permitted: Option<bool>,
 }
 
-/// Closes the lines that an ended agent left open; tells the last id, and how many lines there are.
-pub(super) fn begin(connection: &Connection, now: Moment) -> Result<(i64, i64), StoreError> {
+/// Closes the lines that an ended agent left open; tells the last id, and how many lines are light and weighty.
+pub(super) fn begin(connection: &Connection, now: Moment) -> Result<(i64, i64, i64), StoreError> {
     connection.execute(
         "UPDATE audit SET outcome = ?1, ended = ?2 WHERE permitted AND outcome IS NULL",
         params![UNKNOWN, now.0],
     )?;
-    let sql = "SELECT coalesce(max(id), 0), count(*) FROM audit";
-    Ok(connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?)
+    // The part that they end has gone line by line.
+    connection.execute(
+        "DELETE FROM audit_parted WHERE at < coalesce((SELECT min(at) FROM audit), 0)",
+        [],
+    )?;
+    let sql = format!(
+        "SELECT coalesce(max(id), 0), count(*), count(*) FILTER (WHERE {LIGHT}) FROM audit"
+    );
+    let (last, rows, light): (i64, i64, i64) =
+        connection.query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    Ok((last, light, rows - light))
+}
+
+/// Ends a user's part of the log: what is there by now is of nobody who gets the name later.
+pub(super) fn part(connection: &Connection, now: Moment, user: &str) -> Result<(), StoreError> {
+    connection.execute(
+        "INSERT OR REPLACE INTO audit_parted (user, at) VALUES (?1, ?2)",
+        params![user, now.0],
+    )?;
+    Ok(())
 }
 
 pub(super) fn insert(connection: &Connection, line: &Line) -> Result<(), StoreError> {
@@ -235,16 +268,16 @@ pub(super) fn end(
     Ok(())
 }
 
-/// Deletes so many of the oldest lines; tells how many there were.
-pub(super) fn prune(connection: &Connection, lines: i64) -> Result<i64, StoreError> {
+/// Deletes so many of the oldest lines that are light, or weighty; tells how many there were.
+pub(super) fn prune(connection: &Connection, light: bool, lines: i64) -> Result<i64, StoreError> {
     if lines <= 0 {
         return Ok(0);
     }
-    let gone = connection
-        .prepare_cached(
-            "DELETE FROM audit WHERE id IN (SELECT id FROM audit ORDER BY id LIMIT ?1)",
-        )?
-        .execute([lines])?;
+    let which = if light { "" } else { "NOT " };
+    let sql = format!(
+        "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE {which}({LIGHT}) ORDER BY id LIMIT ?1)"
+    );
+    let gone = connection.prepare_cached(&sql)?.execute([lines])?;
     Ok(i64::try_from(gone).unwrap_or_default())
 }
 
@@ -286,6 +319,12 @@ fn select(
         Whose::User(user) => {
             sql.push_str(" AND user = ?");
             values.push(Sql::Text(user.clone()));
+        }
+        Whose::Own(user) => {
+            sql.push_str(
+                " AND user = ? AND at > coalesce((SELECT parted.at FROM audit_parted parted WHERE parted.user = ?), -1)",
+            );
+            values.extend([Sql::Text(user.clone()), Sql::Text(user.clone())]);
         }
     }
     for (column, wanted) in [("resource", &filter.resource), ("action", &filter.action)] {

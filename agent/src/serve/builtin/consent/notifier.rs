@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use super::access::{self, Access, Entry, Subject};
 use super::answer::{Answer, Answered, settle};
 use super::audit::Audit;
-use super::log::{self, Filter, Told};
+use super::log::{self, Filter, Line, Told};
 use super::prompts::{Open, Prompt, Refusal, Table, Ticket, Verdict};
 use super::{Act, By, ConsentConfig, Digest, Moment, Permit};
 use crate::serve::builtin::authentication::Caller;
@@ -166,38 +166,59 @@ impl Notifier {
     async fn look_up(&self, act: &Act, user: &Arc<str>) -> Result<Option<Verdict>, Problem> {
         let (user, resource, action) = (Arc::clone(user), act.resource, act.action);
         let line = self.audit.line(act, true, By::List);
+        let audit = self.audit.clone();
         let found = self.store.run(move |db| {
             let transaction = db.connection().transaction()?;
             let of = (&*user, resource, action.name());
             let Some(kind) = access::take(&transaction, Moment::now(), of)? else {
-                return Ok(None);
+                let gone = !access::admits(&transaction, &user)?;
+                return Ok(gone.then_some(Found::Gone(line)));
             };
-            let first = kind.permits() && (kind.is_counted() || changes_something(action));
-            if first {
-                Audit::write(&transaction, &line)?;
+            if !kind.permits() {
+                transaction.commit()?;
+                return Ok(Some(Found::Denied(kind, line)));
             }
+            let counted = kind.is_counted();
+            if !counted && !changes_something(action) {
+                return Ok(Some(Found::Permitted(line)));
+            }
+            Audit::write(&transaction, &line)?;
             transaction.commit()?;
-            Ok(Some((kind, line, first)))
+            audit.written([&line]);
+            // A permit that nobody is there to take any more ends without an outcome.
+            let permit = Permit(Some((audit, line.id)));
+            Ok(Some(Found::Taken { permit, counted }))
         });
-        let Some((kind, line, first)) = found.await? else {
+        let Some(found) = found.await? else {
             return Ok(None);
         };
-        if kind.is_counted() {
-            self.list.counted();
-        }
-        if !kind.permits() {
-            self.audit.later(line.denied());
-            return Ok(Some(Err(match kind {
-                access::Kind::OnceDenied => denied_now("The owner denied it this time."),
-                _ => denied("The owner denied it for good. Asking again changes nothing."),
-            })));
-        }
-        let permit = Permit(Some((self.audit.clone(), line.id)));
-        match first {
-            true => self.audit.written(1),
-            false => self.audit.later(line),
-        }
-        Ok(Some(Ok(permit)))
+        Ok(Some(match found {
+            Found::Taken { permit, counted } => {
+                if counted {
+                    self.list.counted();
+                }
+                Ok(permit)
+            }
+            Found::Permitted(line) => {
+                let permit = Permit(Some((self.audit.clone(), line.id)));
+                self.audit.later(line);
+                Ok(permit)
+            }
+            Found::Denied(kind, line) => {
+                self.audit.later(line.denied());
+                Err(match kind {
+                    access::Kind::OnceDenied => {
+                        self.list.counted();
+                        denied_now("The owner denied it this time.")
+                    }
+                    _ => denied("The owner denied it for good. Asking again changes nothing."),
+                })
+            }
+            Found::Gone(line) => {
+                self.audit.later(line.denied());
+                Err(shut_out())
+            }
+        }))
     }
 
     /// By then every prompt that is open now has its answer, or is over.
@@ -262,13 +283,7 @@ impl Notifier {
     pub fn silence(&self, user: &str, time: Duration) -> Moment {
         let until = Moment::now().after(time);
         self.prompts.silence(user, until);
-        for prompt in self.prompts.take_all(user) {
-            for waiting in prompt.waiting {
-                self.audit
-                    .later(self.audit.line(&prompt.act, false, By::Silenced));
-                let _ = waiting.tell.send(Err(silenced()));
-            }
-        }
+        self.deny(self.prompts.take_all(user), By::Silenced, &silenced());
         until
     }
 
@@ -327,21 +342,20 @@ impl Notifier {
         Ok(deleted)
     }
 
+    /// A user may call no more: whoever waits under the name is denied.
+    pub fn shut_out(&self, user: &str) {
+        self.deny(self.prompts.take_all(user), By::Owner, &shut_out());
+        // Who is on the way to a prompt looks again, and finds no such user.
+        self.list.changed();
+    }
+
     /// A user was taken away: the entries go with the user, and whoever waits under the name is denied.
     pub async fn forget_user(&self, user: &str) -> Result<(), StoreError> {
+        self.shut_out(user);
         let name = user.to_owned();
         self.store
             .run(move |db| access::forget_user(db.connection(), &name))
             .await?;
-        for prompt in self.prompts.take_all(user) {
-            for waiting in prompt.waiting {
-                self.audit
-                    .later(self.audit.line(&prompt.act, false, By::Owner));
-                let _ = waiting
-                    .tell
-                    .send(Err(denied("The owner took this user away.")));
-            }
-        }
         self.list.changed();
         Ok(())
     }
@@ -373,6 +387,18 @@ impl Notifier {
     }
 }
 
+/// What the access list says.
+enum Found {
+    /// Permitted, and the line is written: a use was taken, or it changes something.
+    Taken { permit: Permit, counted: bool },
+    /// Permitted; the line may come later.
+    Permitted(Line),
+    /// Denied.
+    Denied(access::Kind, Line),
+    /// There is no such user any more.
+    Gone(Line),
+}
+
 /// A request that waits for the owner, until it is told or gives up.
 struct Wait<'a> {
     notifier: &'a Notifier,
@@ -384,9 +410,14 @@ struct Wait<'a> {
 
 impl Wait<'_> {
     fn told(&mut self, verdict: Result<Verdict, oneshot::error::RecvError>) -> Verdict {
-        self.ended = true;
-        // The job that was to tell is gone only when the agent ends.
-        verdict.unwrap_or_else(|_| Err(StoreError::Stopped.into()))
+        match verdict {
+            Ok(verdict) => {
+                self.ended = true;
+                verdict
+            }
+            // The answer could not be kept, and came back when the time was over.
+            Err(_) => self.over(),
+        }
     }
 
     async fn unanswered(&mut self) -> Verdict {
@@ -395,6 +426,10 @@ impl Wait<'_> {
             let verdict = (&mut self.ticket.verdict).await;
             return self.told(verdict);
         }
+        self.over()
+    }
+
+    fn over(&mut self) -> Verdict {
         self.ended = true;
         let audit = &self.notifier.audit;
         audit.later(audit.line(self.act, false, By::NoAnswer));
@@ -427,6 +462,11 @@ pub(super) fn denied_now(detail: &str) -> Problem {
     Problem::new(Kind::DeniedNow, detail)
 }
 
+/// To a user who was taken away or is kept out, while a request of theirs was on its way.
+pub(super) fn shut_out() -> Problem {
+    denied("The owner does not let this user in any more.")
+}
+
 fn silenced() -> Problem {
     denied_now("The owner does not want to be asked by this user for a while.")
 }
@@ -435,3 +475,6 @@ fn ending() -> Problem {
     let detail = "The handset is being switched off; it was not done. Ask again when it is back.";
     Problem::new(Kind::NoAnswer, detail)
 }
+
+#[cfg(test)]
+mod tests;

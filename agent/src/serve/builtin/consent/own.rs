@@ -1,4 +1,7 @@
 //! `GET /audit`: what a remote user wanted, and what became of it. Each sees the own part alone, so nobody is asked.
+//!
+//! Of an item that is on the handset a line tells the owner what it says, also where reading it was denied. The user is
+//! told no more than the request said.
 
 use std::fmt::Write;
 
@@ -12,7 +15,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use quick_xml::escape::escape;
 use serde_json::json;
 
-use super::log::{Filter, Told, Whose};
+use super::log::{Filter, Part, Told, Whose};
 use super::{Gate, Moment};
 use crate::serve::builtin::answer::wanted;
 use crate::serve::builtin::authentication::Caller;
@@ -20,12 +23,16 @@ use crate::serve::builtin::handset::Handset;
 use crate::serve::builtin::prefix;
 use crate::serve::builtin::problem::{Kind, Problem};
 use crate::serve::builtin::representation::Format;
+use crate::serve::builtin::resource::Action;
 
 /// Lines of a page at most.
 pub const PAGE_MAX: u32 = 1_000;
 
 /// Lines of a page if the caller does not say.
 pub const PAGE_DEFAULT: u32 = 100;
+
+/// Parts by which a request names what it is about; they come first.
+const NAMING: [&str; 3] = ["id", "store", "reason"];
 
 /// The URL.
 pub fn routes(handset: &Handset) -> Router {
@@ -44,7 +51,7 @@ async fn list(
     let format = wanted(&headers)?;
     let (before, limit) = paging(uri.query().unwrap_or_default())?;
     let filter = Filter {
-        whose: user.map_or(Whose::Nobody, |user| Whose::User(user.as_ref().to_owned())),
+        whose: user.map_or(Whose::Nobody, |user| Whose::Own(user.as_ref().to_owned())),
         ..Filter::default()
     };
     let (lines, more) = match gate.notifier() {
@@ -101,6 +108,16 @@ fn paging(query: &str) -> Result<(i64, u32), Problem> {
     Ok((before, limit))
 }
 
+/// What the request said: all of what it adds or executes; of what it reads or deletes, which one it names.
+fn said(told: &Told) -> &[Part] {
+    let all = [Action::Add, Action::Execute].map(Action::name);
+    match told.content.first() {
+        _ if all.contains(&&*told.action) => &told.content,
+        Some(first) if NAMING.contains(&&*first.name) => std::slice::from_ref(first),
+        _ => &[],
+    }
+}
+
 /// A line, without the user: it is the caller.
 fn line(told: &Told) -> serde_json::Value {
     json!({
@@ -108,7 +125,7 @@ fn line(told: &Told) -> serde_json::Value {
         "at": told.at.rfc3339(),
         "resource": told.resource,
         "action": told.action,
-        "content": told.content,
+        "content": said(told),
         "decision": told.decision(),
         "by": told.by,
         "outcome": told.outcome,
@@ -139,7 +156,7 @@ fn xml(lines: &[Told], next: Option<&str>) -> String {
             let _ = write!(body, " ended=\"{}\"", ended.rfc3339());
         }
         let _ = write!(body, " times=\"{}\">", told.times);
-        for part in &told.content {
+        for part in said(told) {
             let (name, text) = (escape(&part.name), escape(&part.text));
             let _ = write!(body, "<content name=\"{name}\">{text}</content>");
         }

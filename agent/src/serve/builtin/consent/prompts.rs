@@ -273,7 +273,10 @@ impl Table {
     }
 
     fn put_back(&self, mut prompt: Prompt) {
-        prompt.waiting.retain(|waiting| !waiting.tell.is_closed());
+        // Whose time was over meanwhile waits no more, and notices by what is dropped here.
+        let now = Instant::now();
+        let waits = |waiting: &Waiting| !waiting.tell.is_closed() && waiting.until > now;
+        prompt.waiting.retain(waits);
         if prompt.waiting.is_empty() {
             return;
         }

@@ -7,6 +7,7 @@ const NOW: Moment = Moment(1_000_000);
 fn opened() -> Connection {
     let connection = Connection::open_in_memory().unwrap();
     connection.execute_batch(SCHEMA).unwrap();
+    connection.execute_batch(log::SCHEMA).unwrap();
     connection
 }
 

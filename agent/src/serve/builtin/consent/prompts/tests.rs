@@ -18,8 +18,12 @@ fn act(user: &Arc<str>, text: &str) -> Act {
 }
 
 fn join(table: &Arc<Table>, user: &str, text: &str) -> Result<Ticket, Refusal> {
+    join_for(table, user, text, Duration::from_secs(60))
+}
+
+fn join_for(table: &Arc<Table>, user: &str, text: &str, time: Duration) -> Result<Ticket, Refusal> {
     let user: Arc<str> = user.into();
-    let until = Instant::now() + Duration::from_secs(60);
+    let until = Instant::now() + time;
     let act = act(&user, text);
     table.join(&user, (&act, Digest::of(&act.content)), until)
 }
@@ -92,6 +96,18 @@ fn r53_an_answer_that_was_not_kept_brings_the_prompt_back() {
     );
     assert!(first.leave());
     assert!(table.open().is_empty());
+}
+
+#[test]
+fn r62_an_answer_that_was_not_kept_leaves_nobody_waiting_beyond_the_time() {
+    let table = Table::new();
+    let mut late = join_for(&table, "alice", "a", Duration::ZERO).unwrap();
+    let taken = table.take(table.open()[0].id).unwrap();
+    assert!(!late.leave(), "the answer is on its way");
+    drop(taken);
+    assert!(table.open().is_empty());
+    let told = late.verdict.try_recv();
+    assert!(matches!(told, Err(oneshot::error::TryRecvError::Closed)));
 }
 
 #[test]
