@@ -4,21 +4,22 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`config`] | what the owner said, checked |
+//! | [`config`] | what the owner said, checked; everybody's |
 //! | [`manager`] | the connections manager: one registered connection, whatever happens |
 //! | [`pace`] | when and where it dials next |
-//! | [`keepalive`] | which keep-alive timeout its network lets live |
-//! | [`names`] | addresses of gateways |
 //! | [`connection`] | one signaling connection: REQUESTPENDING comes here |
 //! | [`data_channel`] | one data channel for each request |
+//! | [`serve`] | who answers: [`serve::forward`] a local web server, [`serve::builtin`] the embedded one |
+//! | [`owner`] | the owner's screen, on loopback alone, which shows what the embedded web server keeps |
 //! | [`device`] | what the hardware does, as one trait |
 //! | [`gsm`] | messages and SIM cards as GSM has them |
 //! | [`status`] | what the agent says of itself: `agent status`, metrics |
-//! | [`serve`] | who answers: [`serve::forward`] a local web server, [`serve::builtin`] the embedded one |
-//! | [`owner`] | the owner's screen, on loopback alone |
+//! | [`keepalive`] | which keep-alive timeout its network lets live |
+//! | [`names`] | addresses of gateways |
 //!
-//! Each stage knows only those below it. The manager and the web servers meet in [`serve::Serve`] alone (R9). Everything
-//! async runs on one thread; the store has a second one, and password hashing a third while it lasts.
+//! Each knows only those below it, and the screen the web server that has it. The manager and the web servers meet in
+//! [`serve::Serve`] alone (R9). Everything async runs on one thread; the store has a second one, and password hashing a
+//! third while it lasts.
 #![forbid(unsafe_code)]
 
 pub mod config;

@@ -73,37 +73,17 @@ impl Check<'_> {
             owner.is_some(),
             file.forward.is_some(),
         );
-        let serve = match (file.forward, file.builtin) {
-            (Some(to), None) => self.forward(&to, idle_s).map(Serve::Forward),
-            (None, Some(builtin)) => {
-                let builtin = self.builtin(builtin, authentication?, linger_s, device);
-                builtin.map(|builtin| {
-                    let owner = owner.zip(msisdn);
-                    let owner = owner.map(|(owner, msisdn)| owner.of(msisdn, &builtin.database));
-                    Serve::Builtin(Box::new(BuiltinConfig {
-                        https,
-                        consent,
-                        owner,
-                        ..builtin
-                    }))
-                })
-            }
-            (Some(to), Some(_)) => {
-                self.error(
-                    Some(to.span()),
-                    "forward: say either forward or [builtin], not both",
-                );
-                None
-            }
-            (None, None) => {
-                self.error(
-                    None,
-                    "say who answers requests: forward = \"http://127.0.0.1:PORT\" for a local \
-                     web server, or [builtin] for the embedded one",
-                );
-                None
-            }
-        };
+        let serve = self.serve(file.forward, idle_s, file.builtin, |check, builtin| {
+            let builtin = check.builtin(builtin, authentication?, linger_s, device)?;
+            let owner = owner.zip(msisdn);
+            let owner = owner.map(|(owner, msisdn)| owner.of(msisdn, &builtin.database));
+            Some(BuiltinConfig {
+                https,
+                consent,
+                owner,
+                ..builtin
+            })
+        });
         Some(Config {
             signaling: Signaling {
                 msisdn: msisdn?,
@@ -124,6 +104,38 @@ impl Check<'_> {
             told: told?,
             notes: Vec::new(),
         })
+    }
+
+    /// Who answers requests: exactly one of the two.
+    fn serve(
+        &mut self,
+        forward: Option<Spanned<String>>,
+        idle_s: u32,
+        builtin: Option<Spanned<FileBuiltin>>,
+        checked: impl FnOnce(&mut Self, Spanned<FileBuiltin>) -> Option<BuiltinConfig>,
+    ) -> Option<Serve> {
+        match (forward, builtin) {
+            (Some(to), None) => self.forward(&to, idle_s).map(Serve::Forward),
+            (None, Some(builtin)) => {
+                let builtin = checked(self, builtin);
+                builtin.map(|builtin| Serve::Builtin(Box::new(builtin)))
+            }
+            (Some(to), Some(_)) => {
+                self.error(
+                    Some(to.span()),
+                    "forward: say either forward or [builtin], not both",
+                );
+                None
+            }
+            (None, None) => {
+                self.error(
+                    None,
+                    "say who answers requests: forward = \"http://127.0.0.1:PORT\" for a local \
+                     web server, or [builtin] for the embedded one",
+                );
+                None
+            }
+        }
     }
 
     fn msisdn(&mut self, msisdn: Option<Spanned<String>>) -> Option<Msisdn> {
