@@ -64,7 +64,7 @@ pub fn from_card(card: &Card) -> Result<Item, FieldError> {
     if CONTACTS.value(&item, "name").is_none() {
         put(&mut item, "name", spoken(card).unwrap_or_default());
     }
-    CONTACTS.check(item)
+    CONTACTS.check(CONTACTS.fit(item))
 }
 
 /// What a contact is called whose card has no FN.

@@ -89,10 +89,9 @@ impl Iterator for Lines<'_> {
         line.extend(first);
         // Soft line breaks of quoted-printable, by which vCard 2.1 folds such a value (RFC 2045, 6.7).
         // The last one of a card is a plain `=` then: END:VCARD is never part of a value.
-        while line.bytes.last() == Some(&b'=')
-            && is_quoted_printable(&line.bytes)
-            && !self.next_is("END:VCARD")
-        {
+        // The first piece says so or none does: to look through all of them each time would take hours for a long line.
+        let quoted = first.last() == Some(&b'=') && is_quoted_printable(first);
+        while quoted && line.bytes.last() == Some(&b'=') && !self.next_is("END:VCARD") {
             let Some(more) = self.continuation(false) else {
                 break;
             };

@@ -52,6 +52,23 @@ fn only_a_value_in_quoted_printable_goes_on_behind_its_last_sign() {
     assert_eq!(lines, ["data:,=", "1", "ab"]);
 }
 
+/// With a look at all that came for each piece, this would go on for minutes.
+#[test]
+fn a_long_value_in_many_short_pieces_is_read() {
+    let file = format!(
+        "NOTE;QUOTED-PRINTABLE:{}b\nX;QUOTED-PRINTABLE;{}b:c\n",
+        "a=\n".repeat(300_000),
+        "a=\n".repeat(300_000)
+    );
+    let lines: Vec<_> = Lines::new(file.as_bytes())
+        .map(|line| line.property())
+        .collect();
+    let [Ok(note), Ok(x)] = lines.as_slice() else {
+        panic!("{} lines", lines.len());
+    };
+    assert_eq!((note.value.len(), x.value.as_str()), (300_001, "c"));
+}
+
 #[test]
 fn a_backslash_that_escapes_nothing_stays() {
     assert_eq!(unescape("C:\\data \\, \\\\ \\"), "C:\\data , \\ \\");

@@ -15,6 +15,9 @@ const PRODID: &str = "-//Everline//Agent//EN";
 /// What an entry is called that has no words of its own.
 const UNTITLED: &str = "Untitled";
 
+/// Alarms of an entry that are looked at, at most: each may take a look at all the rules of a zone.
+const ALARMS_MAX: usize = 16;
+
 const DAY_S: i64 = 86_400;
 
 /// The item of an event or a task.
@@ -121,14 +124,15 @@ fn put(resource: &Resource, item: &mut Item, name: &str, value: Value) {
     let Some((position, field)) = resource.field(name) else {
         return;
     };
+    let odd = |c: char| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}');
     let one_line = |text: &str| {
         let lines: Vec<_> = text.lines().map(str::trim).collect();
-        lines.join(" ").replace(|c: char| c.is_control(), " ")
+        lines.join(" ").replace(odd, " ")
     };
     let value = match (&field.shape, value) {
         (Shape::Line { .. }, Value::Text(text)) => Value::Text(one_line(&text)),
         (Shape::Text { .. }, Value::Text(text)) => {
-            let odd = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+            let odd = |c: char| odd(c) && !matches!(c, '\n' | '\t');
             Value::Text(text.replace("\r\n", "\n").replace(odd, " "))
         }
         (Shape::Choice(words), Value::Text(text)) if !words.contains(&text.as_str()) => return,
@@ -164,7 +168,10 @@ fn attendee(property: &Property) -> String {
         _ => said.as_str(),
     };
     address
-        .replace(|c: char| c.is_control(), " ")
+        .replace(
+            |c: char| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}'),
+            " ",
+        )
         .trim()
         .to_owned()
 }
@@ -191,13 +198,14 @@ fn alarm_min(
 ) -> Option<i64> {
     let mut triggers = main
         .all("VALARM")
-        .filter_map(|alarm| alarm.first("TRIGGER"));
+        .filter_map(|alarm| alarm.first("TRIGGER"))
+        .take(ALARMS_MAX);
     triggers.find_map(|trigger| {
         // A task that only is due begins, for its alarm, when it is due.
         let begins_s = begins.or(ends).and_then(When::unix_s);
         let before_s = match zone::duration_s(&trigger.value) {
             Some(seconds) if trigger.says("RELATED", "END") => {
-                begins_s? - ends?.unix_s()?.checked_add(seconds)?
+                begins_s?.checked_sub(ends?.unix_s()?.checked_add(seconds)?)?
             }
             Some(seconds) => -seconds,
             None => begins_s? - When::of(trigger, object)?.unix_s()?,

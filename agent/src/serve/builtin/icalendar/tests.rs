@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::super::descriptions::CALENDAR;
 use super::zone::{self, When, duration_s};
 use super::*;
 
@@ -98,6 +99,24 @@ fn r20_every_name_of_windows_leads_to_a_zone() {
         assert!(zone::zone(name).is_some(), "{name}");
     }
     assert!(zone::zone("EST5EDT nowhere").is_none());
+}
+
+#[test]
+fn r20_what_no_clock_and_no_zone_has_is_left_out_and_stops_nothing() {
+    let entry = |zone: &str| {
+        format!(
+            "BEGIN:VCALENDAR\nVERSION:2.0\nBEGIN:VEVENT\nUID:1\nSUMMARY:\u{fffe}A\nDTSTART;TZID={zone}:20261123T120000\n\
+             DTEND;TZID={zone}:20261123T110000\nBEGIN:VALARM\nTRIGGER;RELATED=END:-PT9223372036854775807S\nEND:VALARM\n\
+             END:VEVENT\nEND:VCALENDAR\n"
+        )
+    };
+    for zone in ["UTC".to_owned(), "a/".repeat(300_000) + "a"] {
+        let item = (CALENDAR_FORM.read.unwrap())(&CALENDAR, entry(&zone).as_bytes()).unwrap();
+        let item = CALENDAR.check(CALENDAR.fit(item)).unwrap();
+        assert_eq!(CALENDAR.text(&item, "title"), Some("A"));
+        assert!(CALENDAR.value(&item, "begins").is_some());
+        assert_eq!(CALENDAR.value(&item, "alarm_min"), None);
+    }
 }
 
 #[test]

@@ -69,6 +69,9 @@ pub(super) const WINDOWS: &[(&str, &str)] = &[
     ("West Asia Standard Time", "Asia/Tashkent"),
 ];
 
+/// Bytes of a zone's name that is looked for, prefixes included: each of these is tried without the ones before it.
+const NAME_BYTES_MAX: usize = 255;
+
 /// A date and time with its offset, or a day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct When {
@@ -152,6 +155,9 @@ impl When {
 /// in the words of Windows.
 pub fn zone(name: &str) -> Option<TimeZone> {
     let name = name.trim().trim_matches('"');
+    if name.len() > NAME_BYTES_MAX {
+        return None;
+    }
     if let Some((_, known)) = WINDOWS.iter().find(|(windows, _)| *windows == name) {
         return TimeZone::get(known).ok();
     }

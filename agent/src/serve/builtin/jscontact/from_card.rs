@@ -61,6 +61,21 @@ impl Into<'_> {
         if let Some((_, kind)) = DATES.iter().find(|(date, _)| *date == name) {
             return self.date(kind, property);
         }
+        // These become a member that is a value alone, where a group or a parameter has no home.
+        let alone = [
+            "UID",
+            "PRODID",
+            "LANGUAGE",
+            "KIND",
+            "REV",
+            "CREATED",
+            "CATEGORIES",
+            "MEMBER",
+            "GRAMGENDER",
+        ];
+        if alone.contains(&name) && !is_alone(property) {
+            return false;
+        }
         match name {
             "VERSION" | "JSPROP" => true,
             // Words for a group, that are told with what they are for.
@@ -237,6 +252,7 @@ impl Into<'_> {
         let free = !name.contains_key("full");
         if free {
             name.insert("full".to_owned(), json!(text));
+            put_params(name, property, &["DERIVED"]);
         }
         free
     }
@@ -280,6 +296,7 @@ impl Into<'_> {
             }
             name.insert("sortAs".to_owned(), Json::Object(sorted));
         }
+        put_params(name, property, &["SORT-AS"]);
         true
     }
 
@@ -392,9 +409,43 @@ impl Into<'_> {
         let Json::Object(slot) = slot else {
             return false;
         };
-        let relation = json!({"@type": "Relation", "relation": kinds});
-        slot.insert(property.text(), relation);
+        // Two properties may relate the same card in two ways.
+        let relation = slot
+            .entry(property.text())
+            .or_insert_with(|| json!({"@type": "Relation", "relation": {}}));
+        if let Some(Json::Object(known)) = relation.get_mut("relation") {
+            known.extend(kinds);
+        }
         true
+    }
+}
+
+/// Whether a property has nothing beside its value.
+fn is_alone(property: &Property) -> bool {
+    let told = |param: &Param| ["VALUE", "PROP-ID"].contains(&param.name.as_str());
+    property.group.is_none() && property.params.iter().all(told)
+}
+
+/// What FN and N say beside their values goes with the name; of two that say the same, the first counts.
+fn put_params(name: &mut Object, property: &Property, known: &[&str]) {
+    let mut params = Object::new();
+    if let Some(group) = &property.group {
+        params.insert("group".to_owned(), json!(group));
+    }
+    for param in &property.params {
+        let is_known = ["PROP-ID", "VALUE"].contains(&param.name.as_str());
+        if !is_known && !known.contains(&param.name.as_str()) {
+            params.insert(param.name.to_ascii_lowercase(), one_or_many(&param.values));
+        }
+    }
+    if params.is_empty() {
+        return;
+    }
+    let slot = name.entry("vCardParams").or_insert_with(|| json!({}));
+    if let Json::Object(slot) = slot {
+        for (key, value) in params {
+            slot.entry(key).or_insert(value);
+        }
     }
 }
 

@@ -30,10 +30,20 @@ pub fn card(object: Object) -> Result<Card, FieldError> {
     }
     let mut onto = Onto {
         properties: vec![Property::raw("VERSION", "4.0")],
+        groups: 0,
     };
     for (key, value) in object {
-        onto.member(&key, value);
-        if onto.properties.len() > PROPERTIES_MAX {
+        // Before there are any: each takes time by how many there are already.
+        let entries = match &value {
+            Json::Object(entries) => entries.len(),
+            Json::Array(rows) => rows.len(),
+            _ => 1,
+        };
+        let room = onto.properties.len() + entries <= PROPERTIES_MAX;
+        if room {
+            onto.member(&key, value);
+        }
+        if !room || onto.properties.len() > PROPERTIES_MAX {
             return fault(&key, "makes more than 1000 properties of this card");
         }
     }
@@ -49,6 +59,8 @@ pub fn card(object: Object) -> Result<Card, FieldError> {
 
 struct Onto {
     properties: Vec<Property>,
+    /// Groups that were named here so far.
+    groups: usize,
 }
 
 impl Onto {
@@ -130,6 +142,15 @@ impl Onto {
     }
 
     fn relation(&mut self, uid: &str, relation: &Json) {
+        // What the property has no place for goes with the whole of it, at its place.
+        let plain = relation.as_object().is_some_and(|relation| {
+            relation
+                .keys()
+                .all(|key| ["@type", "relation"].contains(&key.as_str()))
+        });
+        if !plain {
+            return self.jsprop(&["relatedTo", uid], relation);
+        }
         let kinds = relation.get("relation").and_then(Json::as_object);
         let kinds: Vec<_> = kinds
             .into_iter()
@@ -220,8 +241,11 @@ impl Onto {
                     .iter()
                     .any(|p| p.group.as_deref() == Some(group))
             };
-            let group = (1..).map(|n| format!("js{n}")).find(|group| !taken(group));
-            property.group = group;
+            let mut groups = (self.groups + 1..).map(|n| (n, format!("js{n}")));
+            if let Some((number, group)) = groups.find(|(_, group)| !taken(group)) {
+                self.groups = number;
+                property.group = Some(group);
+            }
         }
         let group = property.group.clone();
         self.properties.push(property);

@@ -103,6 +103,10 @@ pub(in crate::serve::builtin) fn read(
         Sent::Xml => xml::decode(resource, body)?,
         Sent::Form(form) => form.read.ok_or_else(|| unread(resource))?(resource, body)?,
     };
+    let item = match sent {
+        Sent::Form(form) if form.kept => resource.fit(item),
+        _ => item,
+    };
     let mut item = resource.check(item)?;
     if let Some(complete) = resource.complete {
         complete(resource, &mut item)?;

@@ -18,7 +18,57 @@ impl Resource {
     }
 }
 
+impl Resource {
+    /// Brings an item into bounds that was read from a form which is kept word for word: others write longer than fields
+    /// are, and whatever is shortened or left out here is in what is kept.
+    pub fn fit(&self, mut item: Item) -> Item {
+        for (field, value) in self.fields.iter().zip(&mut item.0) {
+            let Some(held) = value.take() else { continue };
+            *value = field.fit(held);
+        }
+        item
+    }
+}
+
 impl Field {
+    fn fit(&self, value: Value) -> Option<Value> {
+        Some(match (&self.shape, value) {
+            (Shape::Line { chars_max } | Shape::Text { chars_max }, Value::Text(text)) => {
+                Value::Text(shortened(text, *chars_max, self.required)?)
+            }
+            (
+                Shape::Lines {
+                    entries_max,
+                    chars_max,
+                    ..
+                },
+                Value::Lines(mut lines),
+            ) => {
+                lines.retain(|line| fits(line, *chars_max));
+                lines.truncate(*entries_max);
+                Value::Lines(lines)
+            }
+            (
+                Shape::Labelled {
+                    entries_max,
+                    chars_max,
+                    ..
+                },
+                Value::Entries(mut entries),
+            ) => {
+                entries.retain(|entry| fits(&entry.value, *chars_max));
+                entries.truncate(*entries_max);
+                for entry in &mut entries {
+                    if !fits(&entry.label, LABEL_CHARS_MAX) {
+                        LABEL_DEFAULT.clone_into(&mut entry.label);
+                    }
+                }
+                Value::Entries(entries)
+            }
+            (_, value) => value,
+        })
+    }
+
     fn check(&self, value: &mut Option<Value>) -> Result<(), FieldError> {
         match (&self.shape, value.as_mut()) {
             (_, None) => {}
@@ -128,6 +178,24 @@ impl Field {
     }
 }
 
+fn fits(text: &str, chars_max: usize) -> bool {
+    let text = text.trim();
+    !text.is_empty() && text.chars().take(chars_max + 1).count() <= chars_max
+}
+
+/// Words that are too long are cut; what has no spaces is no words, and half of it would name something else: `None`.
+fn shortened(text: String, chars_max: usize, required: bool) -> Option<String> {
+    let trimmed = text.trim();
+    if trimmed.chars().take(chars_max + 1).count() <= chars_max {
+        return Some(text);
+    }
+    if !required && !trimmed.contains(char::is_whitespace) {
+        return None;
+    }
+    let cut: String = trimmed.chars().take(chars_max.saturating_sub(1)).collect();
+    Some(format!("{}…", cut.trim_end()))
+}
+
 /// Trims `text` and refuses what is too long or can't be shown in XML 1.0 as well as in JSON.
 fn tidy(text: &mut String, name: &str, chars_max: usize, lines: bool) -> Result<(), FieldError> {
     if lines && text.contains('\r') {
@@ -174,6 +242,41 @@ mod tests {
         let (note, _) = CONTACTS.field("note").unwrap();
         item.set(note, Value::Text(" \r\n ".to_owned()));
         assert_eq!(CONTACTS.check(item), Ok(named("Ada")));
+    }
+
+    #[test]
+    fn r18_r29_what_others_wrote_too_long_is_brought_into_bounds() {
+        let (phones, _) = CONTACTS.field("phones").unwrap();
+        let mut item = named(&"Ada ".repeat(200));
+        CONTACTS.put(&mut item, "url", Value::Text("x".repeat(3_000)));
+        for number in [String::new(), "6".repeat(65), "600".to_owned()] {
+            let label = "l".repeat(200);
+            item.push(
+                phones,
+                Entry {
+                    label,
+                    value: number,
+                },
+            );
+        }
+        assert!(CONTACTS.check(item.clone()).is_err());
+        let item = CONTACTS.check(CONTACTS.fit(item)).unwrap();
+        let name = CONTACTS.text(&item, "name").unwrap();
+        assert!(
+            name.starts_with("Ada Ada") && name.ends_with("Ada…"),
+            "{name}"
+        );
+        assert_eq!(
+            CONTACTS.text(&item, "url"),
+            None,
+            "half a URL is another one"
+        );
+        let number = Entry {
+            label: LABEL_DEFAULT.to_owned(),
+            value: "600".to_owned(),
+        };
+        let numbers = Value::Entries(vec![number]);
+        assert_eq!(CONTACTS.value(&item, "phones"), Some(&numbers));
     }
 
     #[test]
