@@ -85,6 +85,48 @@ async fn r31_contacts_and_sms_are_in_the_phone_and_on_the_sim_card() {
 }
 
 #[tokio::test]
+async fn r18_r31_a_card_with_more_than_a_record_holds_is_not_cut_down_to_it() {
+    const VCARD: &str = "Content-Type: text/vcard\r\n";
+    const JSCONTACT: &str = "Content-Type: application/jscontact+json\r\n";
+    let mut handset = Handset::start().await;
+    let card = |more: &str| {
+        format!(
+            "BEGIN:VCARD\r\nVERSION:3.0\r\nFN:Ada\r\nN:;Ada;;;\r\nTEL;TYPE=CELL:+34600123456\r\n{more}END:VCARD\r\n"
+        )
+    };
+    let picture = card("PHOTO;ENCODING=b;TYPE=JPEG:/9j/4AA=\r\n");
+    let added = handset.send("POST /contacts", VCARD, &picture).await;
+    assert_eq!(added.status, 201, "{}", added.body);
+    let copied = handset
+        .send("POST /contacts?store=sim&from=/contacts/1", "", "")
+        .await;
+    let sent = handset
+        .send("POST /contacts?store=sim", VCARD, &picture)
+        .await;
+    for refused in [copied, sent] {
+        let told = refused.json();
+        assert_eq!(
+            (refused.status, &told["field"]),
+            (422, &json!("PHOTO")),
+            "{told}"
+        );
+        let detail = told["detail"].as_str().unwrap();
+        assert!(detail.contains("a name and a number would fit"), "{detail}");
+    }
+    let js = r#"{"@type": "Card", "version": "1.0", "uid": "1", "name": {"full": "Ada"},
+        "phones": {"a": {"number": "600"}}, "keywords": {"friends": true}}"#;
+    let refused = handset
+        .send("POST /contacts?store=sim", JSCONTACT, js)
+        .await;
+    assert_eq!(refused.json()["field"], "CATEGORIES", "{}", refused.body);
+    let plain = card("REV:20261123T120000Z\r\nUID:7\r\n");
+    let fits = handset
+        .send("POST /contacts?store=sim", VCARD, &plain)
+        .await;
+    assert_eq!(fits.status, 201, "{}", fits.body);
+}
+
+#[tokio::test]
 async fn r17_r31_what_the_sim_card_has_no_room_for_is_told_with_what_would_fit() {
     let mut handset = Handset::start().await;
     let phone = |number: &str| json!([{"type": "cell", "number": number}]);

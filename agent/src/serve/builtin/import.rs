@@ -14,7 +14,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::blobs;
 use super::contacts;
 use super::json;
-use super::resource::{Item, PHONE, Resource};
+use super::resource::{Item, KEPT_BYTES_MAX, PHONE, Resource};
 use super::store::items;
 use super::store::{Database, StoreError, full};
 use super::vcard::{self, Card, CardError, upgrade};
@@ -25,6 +25,14 @@ pub const SCHEMA: &str =
 
 /// Size of a file that is read at most.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Bytes of one card at most: each is held in memory when it is told.
+const CARD_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+const _: () = assert!(
+    CARD_BYTES_MAX <= KEPT_BYTES_MAX,
+    "what is kept is told again"
+);
 
 /// Broken cards of one file that are told one by one at most; the rest is told as a number.
 const FAULTS_TOLD_MAX: usize = 20;
@@ -92,6 +100,10 @@ fn contact(card: &Card) -> Result<(Item, Vec<u8>), CardError> {
     match card.is_version("4.0") {
         true => card.write(&mut kept),
         false => upgrade::card(card).write(&mut kept),
+    }
+    if kept.len() > CARD_BYTES_MAX {
+        let fault = format!("it has {} bytes; {CARD_BYTES_MAX} are the most", kept.len());
+        return Err(CardError::new(card.line, fault));
     }
     Ok((item, kept))
 }

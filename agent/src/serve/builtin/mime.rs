@@ -3,6 +3,7 @@
 //! A message that came as one is kept word for word, and given so: what the fields don't show is in it. Its attachments
 //! are counted from 1 in the order in which they stand, and read out of it when somebody asks ([`part`]).
 
+mod modest;
 mod read;
 mod write;
 

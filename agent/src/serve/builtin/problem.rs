@@ -488,12 +488,31 @@ impl Problem {
              <type>urn:everline:agent:{slug}</type><title>{}</title><status>{}</status><detail>{}</detail>",
             escape(title),
             status.as_u16(),
-            escape(&self.detail)
+            escape(shown(&self.detail))
         );
         if let Some(field) = &self.field {
-            let _ = write!(body, "<field>{}</field>", escape(field));
+            let _ = write!(body, "<field>{}</field>", escape(shown(field)));
         }
         body.push_str("</problem>\n");
         body
+    }
+}
+
+/// Text that may repeat what a caller sent, without the characters that no XML may hold (XML 1.0, 2.2).
+fn shown(text: &str) -> String {
+    let held = |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..);
+    text.replace(|c| !held(c), "\u{fffd}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r17_a_problem_in_xml_repeats_nothing_that_xml_can_not_hold() {
+        let error = FieldError::new("a\u{fffe}b", "no\u{1}thing <&>");
+        let xml = Problem::from(error).xml();
+        assert!(xml.contains("<field>a\u{fffd}b</field>"), "{xml}");
+        assert!(xml.contains("no\u{fffd}thing &lt;&amp;&gt;"), "{xml}");
     }
 }

@@ -19,7 +19,7 @@ use super::services::descriptions::{
 use super::state::{BATTERY, COVERAGE, MODE};
 use super::store::Stored;
 pub use item::{Entry, FieldError, Item, Value};
-pub use memory::{Fits, Memory, PHONE, SIM, Sim};
+pub use memory::{Fits, Memory, OnCard, PHONE, SIM, Sim};
 
 /// Every resource of this handset, in the order in which `GET /` lists them.
 pub const ALL: &[&Resource] = &[
@@ -76,6 +76,10 @@ pub struct Resource {
 
 /// Bytes of a body for most resources: a vCard with a photograph fits.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes of what an item was sent as that are read again, to be told in this or another form, at most. What came by
+/// itself or from a file may be longer than a body.
+pub const KEPT_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// See [`Resource::complete`].
 pub type Complete = fn(&Resource, &mut Item) -> Result<(), FieldError>;

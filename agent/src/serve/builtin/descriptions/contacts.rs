@@ -1,7 +1,8 @@
 //! Contacts (R18): people and companies, in the phone and on the SIM card.
 
+use super::super::content_line::Property;
 use super::super::resource::{
-    BODY_BYTES_MAX, Field, FieldError, Item, Manager, Memory, Resource, Shape, Sim, Value,
+    BODY_BYTES_MAX, Field, FieldError, Item, Manager, Memory, OnCard, Resource, Shape, Sim, Value,
 };
 use super::super::{jscontact, vcard};
 use super::DATA;
@@ -70,8 +71,39 @@ pub static CONTACTS: Resource = Resource {
 const ON_CARD: Sim = Sim {
     items_max: |card| card.contacts_max,
     fits,
-    keeps: false,
+    kept: OnCard::FieldsAlone(says_no_more),
 };
+
+/// Properties of a card that are in the record, or that say when and by whom the card was written.
+const IN_RECORD: &[&str] = &[
+    "VERSION",
+    "FN",
+    "N",
+    "TEL",
+    "X-ABLABEL",
+    "UID",
+    "REV",
+    "CREATED",
+    "PRODID",
+    "KIND",
+];
+
+/// A picture or a category must not get lost on the way to the SIM card without a word.
+fn says_no_more(media_type: &str, bytes: &[u8]) -> Result<(), FieldError> {
+    let card = match media_type == jscontact::FORM.media_type {
+        true => jscontact::to_card(bytes)?,
+        false => vcard::only(bytes)?,
+    };
+    let has_something = |p: &&Property| !p.value.trim_matches([';', ' ']).is_empty();
+    let mut more = card.properties.iter().filter(has_something);
+    match more.find(|p| !IN_RECORD.contains(&p.name.as_str())) {
+        None => Ok(()),
+        Some(property) => {
+            let fault = "has no room on the SIM card: a name and a number would fit";
+            Err(FieldError::new(property.name.clone(), fault))
+        }
+    }
+}
 
 /// The fields that a record holds; the parts of a name are in the name.
 const OF_RECORD: &[&str] = &["name", "given_name", "family_name", "phones"];

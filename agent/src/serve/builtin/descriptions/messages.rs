@@ -2,7 +2,7 @@
 
 use super::super::mime;
 use super::super::resource::{
-    BODY_BYTES_MAX, Field, FieldError, Item, Manager, Memory, Resource, Shape, Sim, Value,
+    BODY_BYTES_MAX, Field, FieldError, Item, Manager, Memory, OnCard, Resource, Shape, Sim, Value,
 };
 use super::super::sms_pdu;
 use super::{DATA, fill, now};
@@ -176,5 +176,5 @@ const ON_CARD: Sim = Sim {
         message_fits(text("number"), text("text"))
             .map_err(|misfit| FieldError::new(misfit.field, misfit.fault))
     },
-    keeps: true,
+    kept: OnCard::Keeps,
 };

@@ -18,9 +18,14 @@ use crate::serve::builtin::blobs::{Blob, stream};
 use crate::serve::builtin::problem::{Kind, Problem};
 use crate::serve::builtin::store::Store;
 
-/// A file that a browser shows by itself runs nothing and fetches nothing.
+/// A picture, sound or film that a browser shows by itself runs nothing and fetches nothing but itself.
 const POLICY: &str =
     "sandbox; default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'";
+
+/// A document, such as what hangs on an email, fetches nothing at all: each picture of it at a URL of this handset would
+/// be a request in the name of whoever looks at it.
+const DOCUMENT_POLICY: &str =
+    "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'";
 
 /// Bytes with all that is told of them.
 #[derive(Debug)]
@@ -97,7 +102,10 @@ impl File {
                 disposition::inline(self.file_name.as_deref()),
             ),
             (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-            (CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
+            (
+                CONTENT_SECURITY_POLICY,
+                HeaderValue::from_static(policy(&self.media_type)),
+            ),
         ]);
         if status == StatusCode::PARTIAL_CONTENT {
             let range = format!("bytes {}-{}/{}", range.start, range.end - 1, self.bytes);
@@ -122,5 +130,35 @@ impl File {
             response.headers_mut().insert(CONTENT_RANGE, range);
         }
         response
+    }
+}
+
+fn policy(media_type: &str) -> &'static str {
+    let shown = ["image/", "audio/", "video/"];
+    let is_shown = shown.iter().any(|kind| media_type.starts_with(kind));
+    match is_shown && !media_type.starts_with("image/svg") {
+        true => POLICY,
+        false => DOCUMENT_POLICY,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r21_r26_a_document_may_not_ask_this_handset_for_anything() {
+        for document in [
+            "text/html",
+            "image/svg+xml",
+            "application/pdf",
+            "message/rfc822",
+        ] {
+            assert!(!policy(document).contains("'self'"), "{document}");
+        }
+        // What a browser shows in a page that it makes itself is fetched by that page.
+        for shown in ["image/jpeg", "video/mp4", "audio/ogg"] {
+            assert!(policy(shown).contains("img-src 'self'; media-src 'self'"));
+        }
     }
 }

@@ -73,6 +73,11 @@ impl Upload {
         self.item(self.bytes, Probed::default())
     }
 
+    /// How long it says that it is.
+    pub fn bytes(&self) -> Option<u64> {
+        self.bytes
+    }
+
     /// Takes it, and puts it onto the disk. It is there for good once an item has it; until then the last value keeps it.
     pub async fn take(self, store: &Store, body: Body) -> Result<(Item, Blob, Loose), Problem> {
         let written = self.write(store, body).await?;

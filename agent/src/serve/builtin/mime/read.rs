@@ -13,7 +13,7 @@ use mail_parser::{
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::OF_A_NUMBER;
+use super::{OF_A_NUMBER, modest};
 use crate::serve::builtin::resource::{
     Entry, Field, FieldError, Item, LABEL_CHARS_MAX, Resource, Shape, Value,
 };
@@ -31,6 +31,7 @@ pub struct Part {
 
 /// The item that a message says, not yet checked.
 pub fn read(resource: &Resource, body: &[u8]) -> Result<Item, FieldError> {
+    modest::check(body).map_err(|fault| FieldError::new("body", fault))?;
     let message = MessageParser::default()
         .parse(body)
         .filter(is_message)
@@ -88,6 +89,8 @@ pub fn read(resource: &Resource, body: &[u8]) -> Result<Item, FieldError> {
 
 /// The attachment of this number, counted from 1; `None`: there are fewer.
 pub fn part(message: &[u8], number: usize) -> Option<Part> {
+    // What came by itself is kept whatever it is.
+    modest::check(message).ok()?;
     let message = MessageParser::default().parse(message)?;
     let at = u32::try_from(number.checked_sub(1)?).ok()?;
     let part = message.attachment(at)?;

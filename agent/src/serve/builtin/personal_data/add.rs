@@ -16,9 +16,9 @@ use crate::serve::builtin::blobs;
 use crate::serve::builtin::consent::{Detail, Permit};
 use crate::serve::builtin::idempotency::{Keyed, Outcome, Seen};
 use crate::serve::builtin::prefix;
-use crate::serve::builtin::problem::Problem;
+use crate::serve::builtin::problem::{Kind, Problem};
 use crate::serve::builtin::representation::{Sent, Shown};
-use crate::serve::builtin::resource::{Action, Item, Memory, Resource};
+use crate::serve::builtin::resource::{Action, Item, KEPT_BYTES_MAX, Memory, OnCard, Resource};
 use crate::serve::builtin::store::{StoreError, items};
 
 /// An item as it came: what it says, and what it was sent as where that is kept word for word.
@@ -50,7 +50,7 @@ pub(super) async fn add(State(collection): Shared, request: Request) -> Result<R
         None => Some(Sent::of(resource, &parts.headers).ok_or_else(|| body::unread(resource))?),
     };
     let claim = handset.keys.claim(&caller(&parts.extensions), &parts)?;
-    let body = body::collect(body, resource.body_bytes_max).await?;
+    let body = body::collect(body, body::bytes_max(resource, sent)).await?;
     let keyed = match claim.look(&handset.store, &body).await? {
         Seen::First(keyed) => keyed,
         Seen::Again(outcome) => return again(&collection, &parts, shown, outcome).await,
@@ -92,6 +92,13 @@ impl Adding<'_> {
                 .iter()
                 .find(|f| Some(f.media_type) == blob.as_deref());
             let (stored, kept) = show::with_kept(handset, resource, stored).await?;
+            if let (Some(_), None) = (form, &kept) {
+                let detail = format!(
+                    "This {} is too long to be copied: it has more than {KEPT_BYTES_MAX} bytes.",
+                    resource.item
+                );
+                return Err(Problem::new(Kind::TooLarge, detail));
+            }
             let kept = form.zip(kept);
             Ok(Came {
                 item: stored.item,
@@ -108,7 +115,8 @@ impl Adding<'_> {
 
     async fn ask_and_add(self, came: Came, keyed: Keyed) -> Result<Response, Problem> {
         let Collection { resource, handset } = self.collection;
-        self.memories.fits(self.memory, &came.item)?;
+        let kept = came.kept.as_ref().map(|(kind, bytes)| (*kind, &bytes[..]));
+        self.memories.fits(self.memory, &came.item, kept)?;
         let mut content = details(resource, &came.item);
         if self.memory.sim.is_some() {
             content.push(Detail {
@@ -127,7 +135,11 @@ impl Adding<'_> {
         let (resource, memory) = (*resource, self.memory);
         let items_max = self.memories.items_max(memory);
         let Came { item, kept } = came;
-        let kept = kept.filter(|_| memory.sim.is_none_or(|sim| sim.keeps));
+        let kept = kept.filter(|_| {
+            memory
+                .sim
+                .is_none_or(|sim| matches!(sim.kept, OnCard::Keeps))
+        });
         let added = handset.store.run(move |db| {
             db.transaction(|db| {
                 let blob = match &kept {

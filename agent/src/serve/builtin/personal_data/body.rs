@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::serve::builtin::problem::{Kind, Problem};
 use crate::serve::builtin::representation::Sent;
-use crate::serve::builtin::resource::{Form, Item, Resource};
+use crate::serve::builtin::resource::{BODY_BYTES_MAX, Form, Item, Resource};
 use crate::serve::builtin::{json, xml};
 
 /// How long the body of an added item may take.
@@ -19,6 +19,10 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Memory of all bodies that are held at a time, in KiB; what comes beyond waits. The longest one that is read fits.
 const BODIES_KIB_MAX: usize = 32 * 1024;
+
+/// How long a body that came in part waits for more memory. It holds what it has meanwhile: if nobody gave up, those that
+/// have a part each would wait for one another.
+const ROOM_TIMEOUT: Duration = Duration::from_secs(5);
 
 static BODIES: Semaphore = Semaphore::const_new(BODIES_KIB_MAX);
 
@@ -34,6 +38,15 @@ impl Deref for Held {
 
     fn deref(&self) -> &Bytes {
         &self.bytes
+    }
+}
+
+/// Bytes of a body in this form at most. Only what is kept as it came may be long, as a message with what hangs on it:
+/// fields say no more than fits into the usual body, and take many times their bytes while they are read.
+pub(super) fn bytes_max(resource: &Resource, sent: Option<Sent>) -> usize {
+    match sent {
+        Some(Sent::Form(form)) if form.kept => resource.body_bytes_max,
+        _ => resource.body_bytes_max.min(BODY_BYTES_MAX),
     }
 }
 
@@ -78,8 +91,13 @@ async fn held(mut body: Body, bytes_max: usize) -> Result<Held, Problem> {
 
 async fn take(kib: usize) -> Result<SemaphorePermit<'static>, Problem> {
     let kib = u32::try_from(kib).unwrap_or(u32::MAX);
+    let room = tokio::time::timeout(ROOM_TIMEOUT, BODIES.acquire_many(kib)).await;
     // Never closed; and without room nothing is read.
-    BODIES.acquire_many(kib).await.ok().ok_or_else(late)
+    room.ok().and_then(Result::ok).ok_or_else(|| {
+        let detail =
+            "Others send much at the same time. Nothing was kept; send it again in a moment.";
+        Problem::new(Kind::Busy, detail)
+    })
 }
 
 fn too_large(bytes_max: usize) -> Problem {
@@ -121,4 +139,37 @@ pub(in crate::serve::builtin) fn unread(resource: &Resource) -> Problem {
     let forms: String = forms.map(|form| format!(", {}", form.media_type)).collect();
     let detail = format!("Send UTF-8 as application/json, application/xml{forms}.");
     Problem::new(Kind::UnsupportedMediaType, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    const MIB: usize = 1024 * 1024;
+
+    /// So many MiB, one after the other, while others send too.
+    fn sent(mib: usize) -> Body {
+        Body::from_stream(stream::unfold(0, move |came| async move {
+            tokio::task::yield_now().await;
+            let piece = Bytes::from(vec![b'x'; MIB]);
+            (came < mib).then(|| (Ok::<_, std::io::Error>(piece), came + 1))
+        }))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn r17_r29_long_bodies_that_come_at_once_do_not_keep_each_other_out() {
+        let one = || async { collect(sent(14), 16 * MIB).await.map(drop) };
+        let ends: [_; 4] = tokio::join!(one(), one(), one(), one()).into();
+        let taken = ends.iter().filter(|end| end.is_ok()).count();
+        assert!(taken >= 2, "{taken} of 4");
+        for problem in ends.into_iter().filter_map(Result::err) {
+            assert_eq!(problem.kind(), Kind::Busy);
+        }
+        assert!(
+            collect(sent(16), 16 * MIB).await.is_ok(),
+            "all room is back"
+        );
+    }
 }

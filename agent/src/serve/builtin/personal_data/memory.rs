@@ -3,7 +3,7 @@
 use crate::device::{DeviceError, SimCard};
 use crate::serve::builtin::handset::Handset;
 use crate::serve::builtin::problem::{Kind, Problem};
-use crate::serve::builtin::resource::{Item, Memory, PHONE, Resource, SIM};
+use crate::serve::builtin::resource::{Item, Memory, OnCard, PHONE, Resource, SIM};
 
 use super::query::bad;
 
@@ -69,12 +69,20 @@ impl Memories {
     }
 
     /// Refuses an item that this memory has no form for, and says what would fit.
-    pub(super) fn fits(&self, memory: &Memory, item: &Item) -> Result<(), Problem> {
-        match (&memory.sim, &self.card) {
-            (Some(sim), Some(card)) => (sim.fits)(self.resource, item, card)
-                .map_err(|error| Problem::of_field(Kind::DoesNotFit, error)),
+    pub(super) fn fits(
+        &self,
+        memory: &Memory,
+        item: &Item,
+        kept: Option<(&str, &[u8])>,
+    ) -> Result<(), Problem> {
+        let (Some(sim), Some(card)) = (&memory.sim, &self.card) else {
+            return Ok(());
+        };
+        let fits = (sim.fits)(self.resource, item, card).and_then(|()| match (sim.kept, kept) {
+            (OnCard::FieldsAlone(says_no_more), Some((kind, bytes))) => says_no_more(kind, bytes),
             _ => Ok(()),
-        }
+        });
+        fits.map_err(|error| Problem::of_field(Kind::DoesNotFit, error))
     }
 
     /// What is said of a memory that is full.

@@ -15,7 +15,7 @@ use crate::serve::builtin::consent::Permit;
 use crate::serve::builtin::handset::Handset;
 use crate::serve::builtin::problem::Problem;
 use crate::serve::builtin::representation::Shown;
-use crate::serve::builtin::resource::{Action, Resource};
+use crate::serve::builtin::resource::{Action, KEPT_BYTES_MAX, Resource};
 use crate::serve::builtin::store::{StoreError, Stored};
 use crate::serve::builtin::{blobs, json, media, mime, parts as messages, xml};
 
@@ -127,7 +127,7 @@ pub(super) fn kept(
 ) -> Result<Option<Vec<u8>>, StoreError> {
     match &stored.content {
         Some(blob) if resource.content.is_none() => {
-            blobs::whole(db, blob.id, resource.body_bytes_max as u64)
+            blobs::whole(db, blob.id, KEPT_BYTES_MAX as u64)
         }
         _ => Ok(None),
     }

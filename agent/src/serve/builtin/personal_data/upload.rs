@@ -47,7 +47,8 @@ pub(super) async fn upload(
     if claim.is_used(&handset.store).await? {
         return taking.take_again(act, upload, body, claim).await;
     }
-    // Asked before the bytes come: a film is not sent for nothing.
+    // Asked before the bytes come, and refused if there can't be room for them: a film is not sent for nothing.
+    taking.has_room(upload.bytes()).await?;
     let permit = handset.gate.permit(act).await?;
     let added = taking.take(&permit, upload, body, claim).await;
     done(permit, added)
@@ -63,6 +64,15 @@ struct Taking<'a> {
 }
 
 impl Taking<'_> {
+    async fn has_room(&self, announced: Option<u64>) -> Result<(), Problem> {
+        let store = &self.collection.handset.store;
+        let (used, used_max) = store.run(|db| blobs::room(db.connection())).await?;
+        match used.saturating_add(announced.unwrap_or_default()) > used_max {
+            true => Err(self.memories.full(self.memory)),
+            false => Ok(()),
+        }
+    }
+
     /// What came before needs no other permit: it is held against what was done, and told again.
     async fn take_again(
         &self,

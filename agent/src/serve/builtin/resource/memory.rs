@@ -29,8 +29,17 @@ pub struct Sim {
     pub items_max: fn(&SimCard) -> u64,
     /// Whether an item that is right in itself fits onto it, and if not why and what would.
     pub fits: Fits,
-    /// Whether what was sent in a form that is kept lies there too; otherwise the card holds the fields alone.
-    pub keeps: bool,
+    /// What becomes of what was sent in a form that is kept.
+    pub kept: OnCard,
+}
+
+/// What a card does with what an item was sent as.
+#[derive(Debug, Clone, Copy)]
+pub enum OnCard {
+    /// It lies there too.
+    Keeps,
+    /// The fields alone lie there; what has nothing else in it passes, by its media type and its bytes.
+    FieldsAlone(fn(&str, &[u8]) -> Result<(), FieldError>),
 }
 
 /// Holds an item against the limits of a card.
