@@ -10,6 +10,7 @@ use everline_agent::config::{Config, ConfigError};
 use everline_agent::manager;
 use everline_agent::owner::secret::Secret;
 use everline_agent::serve::Serve;
+use everline_agent::serve::builtin::media::apart;
 use everline_agent::status::{Status, told};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -51,6 +52,12 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Make a small picture of the one on standard input: the agent runs itself for this, apart
+    #[command(hide = true)]
+    Thumbnail {
+        /// What the picture is: image/jpeg
+        media_type: String,
+    },
     /// Check a configuration file and tell everything that is wrong with it
     Check {
         /// The configuration file
@@ -61,10 +68,13 @@ enum Command {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let (Command::Run { config: path }
-    | Command::Owner { config: path, .. }
-    | Command::Status { config: path, .. }
-    | Command::Check { config: path }) = &arguments.command;
+    let path = match &arguments.command {
+        Command::Thumbnail { media_type } => return apart::main(media_type),
+        Command::Run { config }
+        | Command::Owner { config, .. }
+        | Command::Status { config, .. }
+        | Command::Check { config } => config,
+    };
     let config = match Config::load(path) {
         Ok(config) => config,
         Err(errors) => {
@@ -94,6 +104,7 @@ fn main() -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
+    apart::allow();
     match run(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -305,6 +305,23 @@ async fn r21_thumbnails_are_small_pictures() {
 }
 
 #[tokio::test]
+async fn r21_a_large_picture_takes_none_of_the_agents_own_memory() {
+    let mut handset = Handset::start("").await;
+    let mut file = Cursor::new(Vec::new());
+    let large = DynamicImage::new_rgb8(4_000, 3_000);
+    large.write_to(&mut file, ImageFormat::Png).unwrap();
+    let url = handset
+        .added("/images", "Content-Type: image/png\r\n", &file.into_inner())
+        .await;
+    let before = handset.agent.memory_peak_kib();
+    let small = handset.get(&format!("{url}/thumbnail"), "").await;
+    let picture = image::load_from_memory(&small.bytes).unwrap();
+    assert_eq!((picture.width(), picture.height()), (160, 120));
+    let more = handset.agent.memory_peak_kib() - before;
+    assert!(more < 16 * 1024, "it held {more} KiB more");
+}
+
+#[tokio::test]
 async fn r22_a_sound_tells_how_long_it_is() {
     let mut handset = Handset::start("").await;
     let mut wav = b"RIFF\xa4\x3e\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data\x80\x3e\0\0".to_vec();

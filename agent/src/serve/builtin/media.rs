@@ -4,6 +4,7 @@
 //! [`upload::Upload`], and go by [`content`], which the manager of personal data calls for a caller that prefers them to
 //! their description. Here are the URLs that have nothing but bytes: `/images/3/content` and `/images/3/thumbnail`.
 
+pub mod apart;
 pub mod disposition;
 pub mod file;
 pub mod probe;

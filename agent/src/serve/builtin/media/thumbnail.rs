@@ -1,7 +1,7 @@
 //! Small pictures of large ones: made when somebody first asks, one at a time, and kept beside the bytes.
 //!
 //! To decode a picture takes memory by its size in pixels, whatever few bytes it came in: what would take too much, and
-//! what can't be decoded, has no thumbnail.
+//! what can't be decoded, has no thumbnail. It is done in a process of its own ([`apart`]).
 
 use std::io::Cursor;
 
@@ -10,6 +10,7 @@ use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbIma
 use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::Semaphore;
 
+use super::apart;
 use super::probe::{self, Source};
 use crate::serve::builtin::blobs::{self, Blob};
 use crate::serve::builtin::problem::Problem;
@@ -26,7 +27,12 @@ pub const SCHEMA: &str = "
     END;";
 
 /// Bytes of a picture that is decoded, at most.
-const SOURCE_BYTES_MAX: u64 = 32 * 1024 * 1024;
+pub(super) const SOURCE_BYTES_MAX: u64 = 32 * 1024 * 1024;
+
+/// See [`source`].
+const SOURCE_ROOM_BYTES: usize = 40 * 1024 * 1024;
+
+const _: () = assert!(SOURCE_BYTES_MAX < SOURCE_ROOM_BYTES as u64);
 
 /// Pixels of a picture that is decoded, at most: what the cameras of handsets make.
 const PIXELS_MAX: u64 = 51_200_000;
@@ -47,9 +53,9 @@ static TURN: Semaphore = Semaphore::const_new(1);
 
 /// The thumbnail of a picture, as JPEG; `None`: it has none.
 pub async fn thumbnail(store: &Store, blob: &Blob) -> Result<Option<Vec<u8>>, Problem> {
-    let Some(format) = ImageFormat::from_mime_type(&blob.media_type) else {
+    if ImageFormat::from_mime_type(&blob.media_type).is_none() {
         return Ok(None);
-    };
+    }
     if let Some(known) = known(store, blob.id).await? {
         return Ok(known);
     }
@@ -60,9 +66,12 @@ pub async fn thumbnail(store: &Store, blob: &Blob) -> Result<Option<Vec<u8>>, Pr
         return Ok(known);
     }
     let made = match source(store, blob).await? {
-        Some(source) => tokio::task::spawn_blocking(move || make(format, source))
-            .await
-            .unwrap_or_default(),
+        Some(source) => {
+            let media_type = blob.media_type.clone();
+            tokio::task::spawn_blocking(move || apart::thumbnail(&media_type, source))
+                .await
+                .unwrap_or_default()
+        }
         None => None,
     };
     let (id, kept) = (blob.id, made.clone());
@@ -99,8 +108,9 @@ async fn source(store: &Store, blob: &Blob) -> Result<Option<Vec<u8>>, StoreErro
         return Ok(None);
     }
     let id = blob.id;
-    // As much as it takes and no more: what is freed all at once goes back to the system.
-    let mut bytes = Vec::with_capacity(usize::try_from(blob.bytes).unwrap_or_default());
+    // More than malloc ever keeps for later (32 MiB in glibc), so that it goes back to the system at once; what is beyond
+    // the picture is never touched, and so never there.
+    let mut bytes = Vec::with_capacity(SOURCE_ROOM_BYTES);
     loop {
         let offset = bytes.len() as u64;
         let chunk = store
@@ -113,7 +123,8 @@ async fn source(store: &Store, blob: &Blob) -> Result<Option<Vec<u8>>, StoreErro
     }
 }
 
-fn make(format: ImageFormat, source: Vec<u8>) -> Option<Vec<u8>> {
+/// Decodes a picture and makes it small; `None`: it takes too much, or it is none.
+pub(super) fn make(format: ImageFormat, source: Vec<u8>) -> Option<Vec<u8>> {
     let progressive = format == ImageFormat::Jpeg && {
         let mut fetch = |offset| {
             let rest = usize::try_from(offset).ok().and_then(|at| source.get(at..));
