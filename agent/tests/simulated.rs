@@ -391,6 +391,19 @@ async fn r24_r25_r26_messages_come_and_wait_for_coverage() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn r24_a_handset_that_is_behind_takes_no_more_and_loses_nothing() {
+    let handset = handset(1);
+    let mut events = handset.events();
+    let taken = (0..1_000).take_while(|_| handset.receive_email(b"From: a@b\r\n\r\n".to_vec()));
+    let taken = taken.count();
+    assert!((100..1_000).contains(&taken), "{taken}");
+    for _ in 0..taken {
+        assert!(matches!(next(&mut events).await, Event::Email(_)));
+    }
+    assert!(handset.receive_email(Vec::new()), "there is room again");
+}
+
+#[tokio::test(start_paused = true)]
 async fn r43_r44_multimedia_messages_and_emails_are_taken_or_refused() {
     let handset = handset(1);
     let to = |to: &str| format!("From: me\r\nTo: {to}\r\n\r\nHello").into_bytes();

@@ -142,11 +142,16 @@ impl State {
         })
     }
 
-    /// A message or report comes, or waits until there is coverage; `false`: the network keeps too much already.
+    /// A message or report comes, or waits until there is coverage; `false`: the network keeps too much already, or the
+    /// handset takes no more for now.
     pub(super) fn arrives(&mut self, event: Event) -> bool {
         if self.needs_network().is_ok() {
-            self.tell(event);
-            return true;
+            // A listener that is this far behind takes no more: what is told now would push out what it has not heard yet.
+            let room = self.events.len() < EVENTS_MAX - WAITING_MAX;
+            if room {
+                self.tell(event);
+            }
+            return room;
         }
         let room = self.messages.waiting.len() < WAITING_MAX;
         if room {

@@ -112,7 +112,7 @@ fn on_its_way(kept: bool) -> Result<StatusCode, Problem> {
     match kept {
         true => Ok(StatusCode::ACCEPTED),
         false => {
-            let detail = "The network keeps no more for this handset; let it into coverage first.";
+            let detail = "The network keeps no more for this handset: let it into coverage, or try again in a moment.";
             Err(Problem::new(Kind::StoreFull, detail))
         }
     }

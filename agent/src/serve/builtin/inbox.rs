@@ -6,6 +6,7 @@
 mod calls;
 mod messages;
 mod parts;
+mod waiting;
 
 use std::collections::HashMap;
 
@@ -18,7 +19,8 @@ use super::handset::Handset;
 use super::state;
 use crate::device::Event;
 
-pub use parts::SCHEMA;
+/// Its tables.
+pub const SCHEMAS: [&str; 2] = [parts::SCHEMA, waiting::SCHEMA];
 
 /// Listens from now on.
 pub fn start(handset: &Handset) {
@@ -27,8 +29,17 @@ pub fn start(handset: &Handset) {
     tokio::spawn(async move {
         let mut events = events;
         let mut state = HashMap::new();
+        // Those that waited when the agent was ended: there may be more room now.
+        waiting::take_in(&handset).await;
         loop {
-            match events.recv().await {
+            let event = tokio::select! {
+                event = events.recv() => event,
+                () = handset.store.freed() => {
+                    waiting::take_in(&handset).await;
+                    continue;
+                }
+            };
+            match event {
                 Ok(event) => take(&handset, event, &mut state).await,
                 Err(RecvError::Lagged(lost)) => {
                     tracing::warn!(

@@ -8,10 +8,11 @@ pub mod items;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::authentication::users;
 use super::blobs::{self, Blob};
@@ -32,7 +33,8 @@ const SCHEMAS: &[&str] = &[
     idempotency::SCHEMA,
     tasks::SCHEMA,
     services::SCHEMA,
-    inbox::SCHEMA,
+    inbox::SCHEMAS[0],
+    inbox::SCHEMAS[1],
     users::SCHEMA,
     access::SCHEMA,
     log::SCHEMA,
@@ -89,12 +91,14 @@ type Job = Box<dyn FnOnce(&mut Database) + Send>;
 #[derive(Debug, Clone)]
 pub struct Store {
     jobs: mpsc::Sender<Job>,
+    freed: Arc<Notify>,
 }
 
 impl Store {
     /// Opens or makes the file, and starts the thread. Blocks: call it before serving.
     pub fn open(path: &Path, resources: &'static [&'static Resource]) -> Result<Self, StoreError> {
         let mut database = Database::open(path, resources)?;
+        let freed = Arc::clone(&database.freed);
         let (jobs, mut queue) = mpsc::channel::<Job>(JOBS_MAX);
         std::thread::Builder::new()
             .name("store".to_owned())
@@ -103,7 +107,17 @@ impl Store {
                     job(&mut database);
                 }
             })?;
-        Ok(Self { jobs })
+        Ok(Self { jobs, freed })
+    }
+
+    /// Waits until there is more room than before, for the one who has something to put into it.
+    pub async fn freed(&self) {
+        self.freed.notified().await;
+    }
+
+    /// Says that something was deleted. Of bytes the store itself says so, once they are cleared away.
+    pub fn deleted(&self) {
+        self.freed.notify_one();
     }
 
     /// Runs `work` on the store's thread.
@@ -127,6 +141,10 @@ impl Store {
 #[derive(Debug)]
 pub struct Database {
     connection: Connection,
+    /// Rung when bytes that were deleted have been cleared away.
+    freed: Arc<Notify>,
+    /// Whether some were since it was rung.
+    cleared: bool,
 }
 
 impl Database {
@@ -150,7 +168,11 @@ impl Database {
         if layout > LAYOUT {
             return Err(StoreError::Newer(layout));
         }
-        let mut database = Self { connection };
+        let mut database = Self {
+            connection,
+            freed: Arc::new(Notify::new()),
+            cleared: false,
+        };
         database.lay_out(resources)?;
         Ok(database)
     }
@@ -164,8 +186,13 @@ impl Database {
                 Err(mpsc::error::TryRecvError::Empty) => {}
             }
             match blobs::sweep(&mut self.connection) {
-                Ok(true) => {}
-                Ok(false) => return queue.blocking_recv(),
+                Ok(true) => self.cleared = true,
+                Ok(false) => {
+                    if std::mem::take(&mut self.cleared) {
+                        self.freed.notify_one();
+                    }
+                    return queue.blocking_recv();
+                }
                 Err(error) => {
                     tracing::warn!(%error, "what was deleted can't be cleared away now");
                     return queue.blocking_recv();

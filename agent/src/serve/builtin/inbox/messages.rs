@@ -3,6 +3,7 @@
 use rusqlite::Connection;
 
 use super::parts;
+use super::waiting::add_or_wait;
 use crate::gsm::tpdu::{StatusReport, Tpdu};
 use crate::serve::builtin::descriptions::{SMS, now};
 use crate::serve::builtin::handset::Handset;
@@ -26,11 +27,10 @@ pub(super) async fn sms(handset: &Handset, tpdu: Vec<u8>) {
     let work = handset.store.run(move |db| {
         db.transaction(|transaction| {
             let whole = parts::take(transaction, &sender, joined, &tpdu)?;
-            let id = match whole {
-                Some(whole) => Some(add(transaction, &SMS, &whole)?),
-                None => None,
-            };
-            Ok(id)
+            match whole {
+                Some(whole) => add_or_wait(transaction, &SMS, &whole),
+                None => Ok(None),
+            }
         })
     });
     match work.await {
@@ -43,19 +43,19 @@ pub(super) async fn sms(handset: &Handset, tpdu: Vec<u8>) {
 /// A whole message came, in the form in which messages of its kind are kept.
 pub(super) async fn came(handset: &Handset, resource: &'static Resource, message: Vec<u8>) {
     let work = handset.store.run(move |db| {
-        db.transaction(|transaction| {
-            let id = add(transaction, resource, &message)?;
-            Ok(id)
-        })
+        db.transaction(|transaction| add_or_wait(transaction, resource, &message))
     });
     match work.await {
-        Ok(id) => handset.events.tell(message_event(resource, id, "received")),
+        Ok(Some(id)) => handset
+            .events
+            .tell(message_event(resource, id, "received")),
+        Ok(None) => {}
         Err(error) => tracing::error!(%error, "a message that came can't be kept"),
     }
 }
 
 /// Keeps a message word for word, and what of it can be read: software that knows more may read more.
-fn add(
+pub(super) fn add(
     connection: &Connection,
     resource: &'static Resource,
     message: &[u8],

@@ -16,7 +16,7 @@ const PARTS_MAX: u32 = 1_024;
 const KEPT_S: i64 = 3 * 24 * 60 * 60;
 
 /// Its table.
-pub const SCHEMA: &str = "
+pub(super) const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS sms_parts (
         id INTEGER PRIMARY KEY,
         sender TEXT NOT NULL,

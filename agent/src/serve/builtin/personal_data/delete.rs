@@ -64,6 +64,7 @@ async fn one(
         })
     });
     deleted.await??;
+    handset.store.deleted();
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -111,6 +112,7 @@ async fn all(
         })
     });
     deleted.await??;
+    handset.store.deleted();
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
