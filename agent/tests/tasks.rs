@@ -238,3 +238,41 @@ async fn r40_what_is_attached_needs_a_permit_of_its_own() {
         .await;
     assert_eq!(waiting.answer().await.status, 403);
 }
+
+#[tokio::test]
+async fn r53_who_sends_a_file_waits_for_the_owner_and_the_file_is_kept() {
+    let mut handset = Asking::start("").await;
+    let png = include_bytes!("messages/dot.png");
+    let id = handset.signaling.signal().await;
+    let (mut channel, named) = handset.gateway.channel().await;
+    assert_eq!(id, named);
+    let head = format!(
+        "POST /images HTTP/1.1\r\nHost: {MSISDN}.localhost\r\nContent-Length: {}\r\n{}{ASYNC}\r\n",
+        png.len(),
+        user("alice").replace("application/json", "image/png")
+    );
+    channel.send(head.as_bytes()).await;
+    let prompt = handset.owner.prompt("alice", "").await;
+    handset
+        .owner
+        .answer(&prompt, json!({"answer": "once"}))
+        .await;
+    // A gateway sends nothing more once there is an answer: it has to come behind the file.
+    channel.send(png).await;
+    let added = channel.answer().await;
+    assert_eq!(
+        (added.status, added.header("location")),
+        (201, "/images/1"),
+        "{added:?}"
+    );
+}
+
+#[tokio::test]
+async fn r53_a_preference_keeps_nobody_from_what_they_accept() {
+    let mut handset = Asking::start("").await;
+    handset.owner.permit("alice", "images", "get").await;
+    let headers = format!("{ASYNC}Accept: image/jpeg\r\n");
+    let start = "GET /images/1/content";
+    let none = send(&mut handset, "alice", start, &headers, "").await;
+    assert_eq!(none.status, 404, "{none:?}");
+}

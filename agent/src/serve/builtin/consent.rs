@@ -25,16 +25,18 @@ pub mod words;
 
 use std::fmt::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use blake2::{Blake2s256, Digest as _};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::authentication::Caller;
 use super::events::Events;
 use super::problem::Problem;
 use super::resource::Action;
 use super::store::{Store, StoreError};
+pub use access::Standing;
 use access::{Access, Subject};
 use audit::Audit;
 pub use moment::Moment;
@@ -81,8 +83,37 @@ pub struct Act {
     pub action: Action,
     /// The content of the act, for the owner to decide on: number, text, name. Empty for a list.
     pub content: Vec<Detail>,
-    /// Told once when the owner is being asked: the caller may rather not wait (`Prefer: respond-async`).
-    pub asked: Option<Arc<Notify>>,
+    /// Told when the owner is being asked: the caller may rather not wait (`Prefer: respond-async`).
+    pub asked: Option<Arc<Asking>>,
+}
+
+/// How far the asking about a request is, for who waits elsewhere.
+#[derive(Debug, Default)]
+pub struct Asking {
+    begun: Notify,
+    permitted: AtomicBool,
+}
+
+impl Asking {
+    fn begin(&self) {
+        self.permitted.store(false, Ordering::Relaxed);
+        self.begun.notify_one();
+    }
+
+    /// Waits until the owner is being asked.
+    pub async fn begun(&self) {
+        self.begun.notified().await;
+    }
+
+    /// It is permitted.
+    pub(super) fn permit(&self) {
+        self.permitted.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether what was asked last is permitted: then it is being done, and not to be taken back any more.
+    pub fn is_permitted(&self) -> bool {
+        self.permitted.load(Ordering::Relaxed)
+    }
 }
 
 /// One part of an act's content.
@@ -196,7 +227,29 @@ impl Gate {
         };
         let content = Digest::of(&act.content);
         cut(&mut act.content);
-        notifier.permit(act, content).await
+        let asked = act.asked.clone();
+        let verdict = notifier.permit(act, content).await;
+        if let (Some(asked), Ok(_)) = (asked, &verdict) {
+            asked.permit();
+        }
+        verdict
+    }
+
+    /// What the access list says to each of these acts now; no use is taken. For who was permitted something that lasts.
+    pub async fn standings(
+        &self,
+        caller: &Caller,
+        acts: Vec<(&'static str, Action)>,
+    ) -> Result<Vec<Standing>, StoreError> {
+        match (&self.0, &caller.0) {
+            (Some(notifier), Some(user)) => notifier.standings(user, acts).await,
+            _ => Ok(vec![Standing::Nothing; acts.len()]),
+        }
+    }
+
+    /// Told when [`Self::standings`] may say another thing than before; `None`: it never does.
+    pub fn decisions(&self) -> Option<watch::Receiver<()>> {
+        self.0.as_ref().map(|notifier| notifier.decisions())
     }
 
     /// The agent is ending: whoever waits for the owner is told so, and nobody is asked any more.

@@ -18,6 +18,9 @@ use tokio::sync::{broadcast, watch};
 /// Events that a listener may be behind by; one that is further behind is told that it lost some.
 pub const BEHIND_MAX: usize = 256;
 
+/// A name that no user can have.
+const NOBODY: &str = ":";
+
 /// One thing that happened.
 #[derive(Debug, Clone, Serialize)]
 pub struct Event {
@@ -91,6 +94,16 @@ impl Events {
         };
         self.0.last.send_replace(last);
         let _ = self.0.live.send(event);
+    }
+
+    /// A user was taken away: what is kept for the user alone is for nobody, and not for who gets the name later.
+    pub fn forget(&self, user: &str) {
+        let mut kept = self.kept();
+        let theirs = kept.events.iter_mut();
+        for event in theirs.filter(|event| event.user.as_deref() == Some(user)) {
+            event.user = Some(NOBODY.into());
+            event.data = Json::Null;
+        }
     }
 
     /// What is told from now on.
@@ -184,6 +197,27 @@ mod tests {
             panic!("it is kept");
         };
         assert_eq!(third.data, json!(2));
+    }
+
+    #[test]
+    fn r49_what_was_told_to_a_user_who_is_gone_is_told_to_nobody() {
+        let events = Events::default();
+        for user in ["alice", "bob"] {
+            let user = Some(user.into());
+            events.tell(Event { user, ..event(7) });
+        }
+        events.forget("alice");
+        let Next::Event(1, first) = events.after(0) else {
+            panic!("its number is kept");
+        };
+        assert!(first.user.as_deref() != Some("alice") && first.data.is_null());
+        let Next::Event(2, second) = events.after(1) else {
+            panic!("it is kept");
+        };
+        assert_eq!(
+            (second.user.as_deref(), second.data),
+            (Some("bob"), json!(7))
+        );
     }
 
     #[test]

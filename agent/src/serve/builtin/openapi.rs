@@ -140,7 +140,11 @@ fn problems(operation: &Operation, authenticated: bool) -> BTreeMap<String, Vec<
     if authenticated {
         kinds.extend([Kind::Unauthorized, Kind::TooManyAttempts]);
     }
-    kinds.extend(&operation.problems);
+    for kind in &operation.problems {
+        if !kinds.contains(kind) {
+            kinds.push(*kind);
+        }
+    }
     let mut problems: BTreeMap<String, Vec<Kind>> = BTreeMap::new();
     for kind in kinds {
         let status = kind.told().0.as_str().to_owned();

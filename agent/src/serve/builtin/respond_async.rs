@@ -3,6 +3,9 @@
 //! Only asking takes time here: a request that needs no asking is answered as ever. Once the owner's screen shows the
 //! prompt, the caller gets 202 and the task's URL, and the request goes on by itself. What it is answered waits at
 //! `/tasks/7/response`, for a while and in bounds. A caller without the preference who goes away takes the prompt along.
+//!
+//! Who sends a file waits all the same: nothing of it is read before the owner has permitted it, and once a request is
+//! answered, its gateway sends no more of it.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -14,16 +17,16 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::header::{HeaderName, LOCATION};
+use http::header::{CONTENT_LENGTH, HeaderName, LOCATION};
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::answer::wanted;
 use super::authentication::Caller;
+use super::consent::Asking;
 use super::events::stream::EVENTS;
 use super::handset::Handset;
 use super::idempotency::user;
@@ -49,10 +52,10 @@ const RESPOND_ASYNC: HeaderValue = HeaderValue::from_static("respond-async");
 
 /// Told when the owner is being asked about the request that carries it.
 #[derive(Debug, Clone)]
-pub struct Asked(pub Arc<Notify>);
+pub struct Asked(pub Arc<Asking>);
 
 /// What handlers put into an act: who is to be told when the owner is asked.
-pub fn asked(extensions: &http::Extensions) -> Option<Arc<Notify>> {
+pub fn asked(extensions: &http::Extensions) -> Option<Arc<Asking>> {
     extensions.get::<Asked>().map(|asked| Arc::clone(&asked.0))
 }
 
@@ -66,25 +69,27 @@ pub async fn layer(
         return Ok(next.run(request).await);
     }
     let headers = request.headers().clone();
-    let format = wanted(&headers)?;
+    // Of the task. Who accepts only what was asked for, a picture, is not refused it for having the preference.
+    let format = Format::wanted(&headers).unwrap_or(Format::Json);
     let Some(caller) = request.extensions().get::<Caller>().cloned() else {
         return Ok(next.run(request).await);
     };
     let Some(about) = about(&request, &caller, resources) else {
         return Ok(next.run(request).await);
     };
-    let asked = Arc::new(Notify::new());
+    let asked = Arc::<Asking>::default();
     request.extensions_mut().insert(Asked(Arc::clone(&asked)));
     let mut running = Box::pin(async move { next.run(request).await });
     tokio::select! {
         biased;
         response = &mut running => return Ok(response),
-        () = asked.notified() => {}
+        () = asked.begun() => {}
     }
     let going_on = Background {
         slot: handset.tasks.slot(&about.user)?,
         handset: handset.clone(),
         about,
+        asked,
         problems: Format::of_problem(&headers),
     };
     // On a task of its own from here on: the caller may be gone before there is a row.
@@ -122,19 +127,22 @@ fn prefers(headers: &HeaderMap) -> bool {
         .any(|name| name.trim().eq_ignore_ascii_case("respond-async"))
 }
 
-/// What a request asks of which resource, as far as its URL tells; `None`: of none.
+/// What a request asks of which resource, as far as its URL tells; `None`: of none, or nothing that goes on alone.
 fn about(
     request: &Request,
     caller: &Caller,
     resources: &'static [&'static Resource],
 ) -> Option<About> {
     let path = request.uri().path().trim_start_matches('/');
-    // A stream would be kept for somebody who may never come.
+    // A stream of events would be kept for somebody who may never come.
     let kept = resources.iter().filter(|r| r.name != EVENTS.name);
     let resource = kept.copied().find(|resource| {
         let rest = path.strip_prefix(resource.path().as_str());
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     })?;
+    if *request.method() == Method::POST && resource.content.is_some() {
+        return None;
+    }
     let whole = path.len() == resource.path().len();
     let action = match *request.method() {
         Method::POST if resource.has(Action::Execute) => Action::Execute,
@@ -155,6 +163,7 @@ fn about(
 struct Background {
     handset: Handset,
     about: About,
+    asked: Arc<Asking>,
     problems: Format,
     slot: Slot,
 }
@@ -168,6 +177,7 @@ impl Background {
         let Self {
             handset,
             about,
+            asked,
             problems,
             slot,
         } = self;
@@ -180,16 +190,30 @@ impl Background {
             // The request ends with this, and its prompt.
             Err(error) => return drop(begun.send(Err(error))),
         };
-        let stop = handset.tasks.stoppable(id);
+        let stop = handset.tasks.revocable(id, &asked);
         let tasks = &handset.tasks;
         tasks.tell(id, &about, TaskState::Asking, &End::default());
         let _ = begun.send(Ok(id));
-        let response = tokio::select! {
-            response = running => response,
-            () = stop.notified() => {
-                let told = ("withdrawn".to_owned(), "Its caller took it back.".to_owned());
-                let end = End { problem: Some(told), ..End::default() };
-                return tasks.end(&handset.store, id, &about, TaskState::Interrupted, end).await;
+        let mut running = std::pin::pin!(running);
+        let response = loop {
+            tokio::select! {
+                biased;
+                response = &mut running => break response,
+                () = stop.notified() => {}
+            }
+            // What is permitted is being done, and can't be taken back by halves; and an agent that ends tells who waits
+            // for the owner what there is to tell.
+            if !asked.is_permitted() && !handset.events.is_closed() {
+                let told = (
+                    "withdrawn".to_owned(),
+                    "Its caller took it back.".to_owned(),
+                );
+                let end = End {
+                    problem: Some(told),
+                    ..End::default()
+                };
+                let state = TaskState::Interrupted;
+                return tasks.end(&handset.store, id, &about, state, end).await;
             }
         };
         let mut end = match response.extensions().get::<Problem>() {
@@ -283,22 +307,25 @@ impl Responses {
         }
     }
 
-    /// The response of this task, if it is still there.
-    pub fn of(&self, task: i64) -> Option<Response> {
+    /// The response of this task, if it is still there; its head alone leaves a long one where it is.
+    pub fn of(&self, task: i64, head: bool) -> Option<Response> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         kept.retain(|waiting| waiting.until > now);
         let at = kept.iter().position(|waiting| waiting.task == task)?;
-        if let Some(Waiting {
-            parts,
-            body: Kept::Short(bytes),
-            ..
-        }) = kept.get(at)
-        {
-            return Some(Response::from_parts(
-                parts.clone(),
-                Body::from(bytes.clone()),
-            ));
+        let waiting = kept.get(at)?;
+        let body = match &waiting.body {
+            Kept::Short(bytes) => Some(Body::from(bytes.clone())),
+            Kept::Long(_) => head.then(Body::empty),
+        };
+        if let Some(body) = body {
+            let mut response = Response::from_parts(waiting.parts.clone(), body);
+            if let (Kept::Long(long), true) = (&waiting.body, head)
+                && let Some(bytes) = long.size_hint().exact()
+            {
+                response.headers_mut().insert(CONTENT_LENGTH, bytes.into());
+            }
+            return Some(response);
         }
         let Waiting {
             parts,
@@ -316,5 +343,53 @@ impl Responses {
 impl fmt::Debug for Responses {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Responses(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(status: StatusCode) -> Parts {
+        let mut response = Response::new(());
+        *response.status_mut() = status;
+        response.into_parts().0
+    }
+
+    #[tokio::test]
+    async fn r53_a_long_response_is_given_once_and_its_head_does_not_take_it() {
+        let responses = Responses::default();
+        let long = Bytes::from(vec![7; 9]);
+        responses.put(1, parts(StatusCode::CREATED), Kept::Long(Body::from(long)));
+        for _ in 0..2 {
+            let head = responses.of(1, true).unwrap();
+            assert_eq!(head.status(), StatusCode::CREATED);
+            assert_eq!(head.headers()[CONTENT_LENGTH], "9");
+        }
+        let whole = responses.of(1, false).unwrap().into_body().collect().await;
+        assert_eq!(whole.unwrap().to_bytes().len(), 9);
+        assert!(responses.of(1, false).is_none() && responses.of(1, true).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn r53_responses_are_bounded_in_number_in_bytes_and_in_time() {
+        let responses = Responses::default();
+        let put = |task, bytes: usize| {
+            let body = Kept::Short(Bytes::from(vec![7; bytes]));
+            responses.put(task, parts(StatusCode::OK), body);
+        };
+        let there = |task| responses.of(task, true).is_some();
+        for task in 0..=RESPONSES_MAX as i64 {
+            put(task, 1);
+        }
+        assert!(!there(0) && there(1), "the oldest went");
+        let most = usize::try_from(RESPONSES_BYTES_MAX).unwrap();
+        put(100, most / 2);
+        put(101, most / 2 + 1);
+        assert!(!there(1) && !there(100) && there(101));
+        tokio::time::advance(KEPT - Duration::from_secs(1)).await;
+        assert!(there(101));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(!there(101));
     }
 }

@@ -11,15 +11,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::json;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
+use super::consent::Asking;
 use super::events::{Event, Events};
 use super::problem::{Kind, Problem};
 use super::resource::{Action, BODY_BYTES_MAX, Field, Manager, Resource, Shape};
 use super::respond_async::Responses;
 use super::store::Store;
 pub use rows::{
-    Left, SCHEMA, TASKS_PER_USER_MAX, Task, begin, finish, hand_over, interrupt, left, list, one,
+    Left, SCHEMA, TASKS_PER_USER_MAX, Task, begin, finish, forget_user, hand_over, interrupt, left,
+    list, one,
 };
 
 /// Tasks that run or wait for the owner at a time, of all users together.
@@ -27,6 +29,10 @@ pub const RUNNING_MAX: usize = 64;
 
 /// The same of one user: nobody takes all the room.
 pub const RUNNING_PER_USER_MAX: usize = 16;
+
+/// Callers who wait at tasks' URLs at a time: each holds a data channel, and others need some, too. One more is answered
+/// at once.
+pub const WAITING_MAX: usize = 32;
 
 /// Its description: tasks look like the items of any resource. They are no resource of their own, since nobody has to
 /// be asked whether somebody may know what they did themselves.
@@ -160,12 +166,24 @@ pub struct Tasks {
 struct Shared {
     /// How many each user has going on.
     open: Mutex<HashMap<Arc<str>, usize>>,
+    /// How many of all users are going on, for who waits until there is none.
+    going: watch::Sender<usize>,
     /// Counts changes, for those who wait at a task's URL.
     changed: watch::Sender<u64>,
+    /// Places of those who wait.
+    waiting: Arc<Semaphore>,
     /// How the tasks that can be ended early are told to.
-    stops: Mutex<HashMap<i64, Arc<Notify>>>,
+    stops: Mutex<HashMap<i64, Stop>>,
     events: Events,
     responses: Responses,
+}
+
+/// How a task is told to end early.
+#[derive(Debug)]
+struct Stop {
+    told: Arc<Notify>,
+    /// It can be taken back only until this is permitted; `None`: at any time.
+    asked: Option<Arc<Asking>>,
 }
 
 /// The right to have a task going on; given back when dropped.
@@ -180,7 +198,9 @@ impl Tasks {
     pub fn new(events: Events) -> Self {
         let shared = Shared {
             open: Mutex::default(),
+            going: watch::Sender::default(),
             changed: watch::Sender::default(),
+            waiting: Arc::new(Semaphore::new(WAITING_MAX)),
             stops: Mutex::default(),
             events,
             responses: Responses::default(),
@@ -199,6 +219,8 @@ impl Tasks {
             return Err(Problem::new(Kind::TooManyTasks, detail));
         }
         open.insert(Arc::clone(user), own + 1);
+        drop(open);
+        self.shared.going.send_modify(|going| *going += 1);
         Ok(Slot {
             shared: Arc::clone(&self.shared),
             user: Arc::clone(user),
@@ -226,16 +248,39 @@ impl Tasks {
 
     /// Lets the task's user end it early, until it has ended: whoever does it waits for this.
     pub fn stoppable(&self, id: i64) -> Arc<Notify> {
-        let stop = Arc::new(Notify::new());
-        self.stops().insert(id, Arc::clone(&stop));
-        stop
+        self.listen(id, None)
+    }
+
+    /// Lets the task's user take it back while the owner is asked.
+    pub fn revocable(&self, id: i64, asked: &Arc<Asking>) -> Arc<Notify> {
+        self.listen(id, Some(Arc::clone(asked)))
+    }
+
+    fn listen(&self, id: i64, asked: Option<Arc<Asking>>) -> Arc<Notify> {
+        let told = Arc::new(Notify::new());
+        let stop = Stop {
+            told: Arc::clone(&told),
+            asked,
+        };
+        self.stops().insert(id, stop);
+        if self.shared.events.is_closed() {
+            // It began while the agent was ending: nobody could end it later.
+            told.notify_one();
+        }
+        told
     }
 
     /// Ends a task early; `false` if it can't be.
     pub fn stop(&self, id: i64) -> bool {
-        let stop = self.stops().get(&id).cloned();
-        stop.is_some_and(|stop| {
-            stop.notify_one();
+        let stops = self.stops();
+        let open = |stop: &&Stop| {
+            !stop
+                .asked
+                .as_ref()
+                .is_some_and(|asked| asked.is_permitted())
+        };
+        stops.get(&id).filter(open).is_some_and(|stop| {
+            stop.told.notify_one();
             true
         })
     }
@@ -251,10 +296,28 @@ impl Tasks {
         }
     }
 
-    /// Answers those who wait for a task: the agent is ending.
+    /// The agent is ending: answers those who wait for a task, and ends what can be ended, so that a film is kept and a
+    /// call stands in its log.
     pub fn close(&self) {
         self.shared.events.close();
         self.shared.changed.send_modify(|n| *n = n.wrapping_add(1));
+        for stop in self.stops().values() {
+            stop.told.notify_one();
+        }
+    }
+
+    /// Waits until nothing goes on any more, and is written down.
+    pub async fn finish(&self) {
+        let mut going = self.shared.going.subscribe();
+        // Whom it is told by is there as long as this is.
+        let _ = going.wait_for(|going| *going == 0).await;
+    }
+
+    /// A place to wait for a task; `None`: there are as many as may be, or the agent is ending.
+    fn place(&self) -> Option<OwnedSemaphorePermit> {
+        let free = !self.shared.events.is_closed();
+        free.then(|| Arc::clone(&self.shared.waiting).try_acquire_owned().ok())
+            .flatten()
     }
 
     /// The responses that wait for those who did not.
@@ -267,7 +330,7 @@ impl Tasks {
         self.shared.changed.subscribe()
     }
 
-    fn stops(&self) -> MutexGuard<'_, HashMap<i64, Arc<Notify>>> {
+    fn stops(&self) -> MutexGuard<'_, HashMap<i64, Stop>> {
         self.shared
             .stops
             .lock()
@@ -289,6 +352,9 @@ impl Drop for Slot {
             0 => drop(open.remove(&self.user)),
             left => drop(open.insert(Arc::clone(&self.user), left)),
         }
+        drop(open);
+        let going = &self.shared.going;
+        going.send_modify(|going| *going = going.saturating_sub(1));
     }
 }
 
@@ -313,5 +379,43 @@ mod tests {
         slots.truncate(1);
         assert!(tasks.slot(&"eve".into()).is_ok());
         assert_eq!(tasks.shared.open().len(), 1, "who has none is forgotten");
+    }
+
+    #[tokio::test]
+    async fn r46_an_agent_that_ends_tells_what_goes_on_and_waits_for_it() {
+        let tasks = Tasks::new(Events::default());
+        tasks.finish().await;
+        let slot = tasks.slot(&"alice".into()).unwrap();
+        let before = tasks.stoppable(1);
+        tasks.close();
+        let after = tasks.stoppable(2);
+        before.notified().await;
+        after.notified().await;
+        assert!(tasks.place().is_none(), "nobody waits any more");
+        let waiting = tasks.clone();
+        let finished = tokio::spawn(async move { waiting.finish().await });
+        tokio::task::yield_now().await;
+        assert!(!finished.is_finished(), "one goes on");
+        drop(slot);
+        finished.await.unwrap();
+    }
+
+    #[test]
+    fn r53_what_is_permitted_can_not_be_taken_back() {
+        let tasks = Tasks::new(Events::default());
+        let asked = Arc::<Asking>::default();
+        let _told = tasks.revocable(1, &asked);
+        assert!(tasks.stop(1), "the owner is asked");
+        asked.permit();
+        assert!(!tasks.stop(1), "it is being done");
+    }
+
+    #[test]
+    fn r46_so_many_wait_for_tasks_at_a_time() {
+        let tasks = Tasks::new(Events::default());
+        let mut places: Vec<_> = (0..WAITING_MAX).map(|_| tasks.place().unwrap()).collect();
+        assert!(tasks.place().is_none(), "there are as many as may be");
+        places.pop();
+        assert!(tasks.place().is_some());
     }
 }

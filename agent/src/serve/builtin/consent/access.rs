@@ -221,6 +221,42 @@ pub fn take(
     Ok((taken == 1).then_some(kind))
 }
 
+/// What the list says for good, or until a moment, to one act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It is permitted; `None`: without end.
+    Permitted(Option<Moment>),
+    /// It is denied.
+    Denied,
+    /// The list says nothing, or nothing that lasts beyond one act.
+    Nothing,
+}
+
+/// What the list says to an act that was permitted and goes on. No use is taken; entries whose uses are counted say nothing
+/// to what was begun before.
+pub(super) fn standing(
+    connection: &Connection,
+    now: Moment,
+    (user, resource, action): (&str, &str, &str),
+) -> Result<Standing, StoreError> {
+    let mut select = connection.prepare_cached(
+        "SELECT kind, until FROM access
+         WHERE user = ?1 AND resource IN (?2, '*') AND action IN (?3, '*')
+           AND (until IS NULL OR until > ?4) AND uses_left IS NULL
+         ORDER BY resource = '*', action = '*' LIMIT 1",
+    )?;
+    let found = select
+        .query_row(params![user, resource, action, now.0], |row| {
+            Ok((kind(row, 0)?, row.get::<_, Option<i64>>(1)?))
+        })
+        .optional()?;
+    Ok(match found {
+        Some((kind, until)) if kind.permits() => Standing::Permitted(until.map(Moment)),
+        Some(_) => Standing::Denied,
+        None => Standing::Nothing,
+    })
+}
+
 /// Puts an entry into the list, in the place of the one that was there for the same; whether it is a new one.
 pub fn put(
     connection: &Connection,

@@ -10,7 +10,7 @@ use http::header::RETRY_AFTER;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
-use super::access::{self, Access, Entry, Subject};
+use super::access::{self, Access, Entry, Standing, Subject};
 use super::answer::{Answer, Answered, settle};
 use super::audit::Audit;
 use super::log::{self, Filter, Line, Told};
@@ -107,7 +107,7 @@ impl Notifier {
             Err(refusal) => return Err(self.refuse(&act, refusal)),
         };
         if let Some(asked) = &act.asked {
-            asked.notify_one();
+            asked.begin();
         }
         let mut wait = Wait {
             notifier: self,
@@ -128,6 +128,33 @@ impl Notifier {
                 () = sleep_until(until) => return wait.unanswered().await,
             }
         }
+    }
+
+    /// See [`super::Gate::standings`]. While the notifier is off, only who may not call any more is denied anything.
+    pub(super) async fn standings(
+        &self,
+        user: &Arc<str>,
+        acts: Vec<(&'static str, Action)>,
+    ) -> Result<Vec<Standing>, StoreError> {
+        let (user, off) = (Arc::clone(user), self.prompt_timeout.is_none());
+        let looked = self.store.run(move |db| {
+            let (connection, now) = (db.connection(), Moment::now());
+            let gone = !access::admits(connection, &user)?;
+            let says = |(resource, action): (&'static str, Action)| match (gone, off) {
+                (true, _) => Ok(Standing::Denied),
+                (false, true) => Ok(Standing::Nothing),
+                (false, false) => {
+                    access::standing(connection, now, (&*user, resource, action.name()))
+                }
+            };
+            acts.into_iter().map(says).collect()
+        });
+        looked.await
+    }
+
+    /// See [`super::Gate::decisions`].
+    pub(super) fn decisions(&self) -> watch::Receiver<()> {
+        self.list.decides.subscribe()
     }
 
     /// See [`super::Gate::locked_out`].
@@ -356,6 +383,7 @@ impl Notifier {
         self.store
             .run(move |db| access::forget_user(db.connection(), &name))
             .await?;
+        self.events.forget(user);
         self.list.changed();
         Ok(())
     }

@@ -110,19 +110,23 @@ impl Operation {
             )
     }
 
-    /// What the owner may be asked about (R52 to R64); whoever prefers a task gets one.
+    /// What the owner may be asked about (R52 to R64).
+    pub(super) fn asked(self) -> Self {
+        self.fails([
+            Kind::Denied,
+            Kind::DeniedNow,
+            Kind::NoAnswer,
+            Kind::TooManyPrompts,
+        ])
+    }
+
+    /// The same, where whoever prefers a task gets one.
     pub(super) fn gated(self) -> Self {
         let prefer = header(
             "Prefer",
             "`respond-async`: answer with a task if the owner has to be asked.",
         );
-        let asked = self.takes([prefer]).fails([
-            Kind::Denied,
-            Kind::DeniedNow,
-            Kind::NoAnswer,
-            Kind::TooManyPrompts,
-            Kind::TooManyTasks,
-        ]);
+        let asked = self.takes([prefer]).asked().fails([Kind::TooManyTasks]);
         match asked
             .answers
             .iter()

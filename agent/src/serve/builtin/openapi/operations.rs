@@ -143,15 +143,16 @@ fn add(resource: &'static Resource, path: &str) -> Operation {
         Kind::StoreFull,
     ])
     .reads_body()
-    .keyed()
-    .gated();
+    .keyed();
     if let Some(content) = &resource.content {
         let types = content.media_types.iter();
         operation.bodies = types
             .map(|media_type| ((*media_type).to_owned(), Json::Null))
             .collect();
         operation.body_required = true;
-        return operation.takes([header("Slug", "A title for it (RFC 5023, 9.7).")]);
+        return operation
+            .asked()
+            .takes([header("Slug", "A title for it (RFC 5023, 9.7).")]);
     }
     operation.bodies = sent(resource);
     let forms = resource.forms.iter().filter(|form| form.read.is_some());
@@ -168,6 +169,7 @@ fn add(resource: &'static Resource, path: &str) -> Operation {
         "pattern": format!("^/{}/[1-9][0-9]{{0,17}}$", resource.path()),
     });
     operation
+        .gated()
         .takes([query(
             "from",
             "The URL of an item that is copied; then there is no body.",
@@ -364,6 +366,7 @@ fn tasks() -> Vec<Operation> {
     let tag = TASKS.name;
     let one = "/tasks/{id}";
     let wait = json!({"type": "integer", "minimum": 1, "maximum": WAIT_MAX.as_secs()});
+    let any = vec![("*/*".to_owned(), Json::Null)];
     vec![
         Operation::new("/tasks", "get", tag, "One page of the caller's own tasks.")
             .takes(paging())
@@ -395,9 +398,14 @@ fn tasks() -> Vec<Operation> {
         .answers(
             StatusCode::OK,
             "What the request was answered.",
-            vec![("*/*".to_owned(), Json::Null)],
+            any.clone(),
         )
-        .fails([Kind::NotFound, Kind::ResponseGone]),
+        .answers(StatusCode::CREATED, "It was kept.", any.clone())
+        .answers(StatusCode::ACCEPTED, "It was begun.", any.clone())
+        .answers(StatusCode::NO_CONTENT, "It was done.", Vec::new())
+        .answers(StatusCode::PARTIAL_CONTENT, "Some of the bytes.", any)
+        .answers(StatusCode::NOT_MODIFIED, "The caller had it.", Vec::new())
+        .fails(Kind::ALL.iter().copied()),
     ]
 }
 
@@ -407,7 +415,7 @@ fn events() -> Operation {
         .takes([header("Last-Event-ID", "The event behind which to go on.")])
         .answers(StatusCode::OK, "Server-sent events.", stream)
         .fails([Kind::NotAcceptable, Kind::TooManyListeners])
-        .gated()
+        .asked()
 }
 
 fn capabilities() -> Operation {

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Router, http::StatusCode};
 use http::header::{ALLOW, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, Uri};
+use http::{HeaderMap, HeaderValue, Method, Uri};
 use tokio::time::Instant;
 
 use super::{TASKS, Task, list, one};
@@ -81,10 +81,13 @@ async fn show(
     let mut changes = handset.tasks.changes();
     let first = own(&handset, &caller, &id).await?;
     let (was, mut task) = (first.state, first);
-    while task.state.is_open() && task.state == was && !handset.events.is_closed() {
+    let place = handset.tasks.place();
+    while place.is_some() && task.state.is_open() && task.state == was {
         // Only a change can be waited for: without one, this is all there is to tell.
         match tokio::time::timeout_at(deadline, changes.changed()).await {
-            Ok(Ok(())) => task = own(&handset, &caller, &id).await?,
+            Ok(Ok(())) if !handset.events.is_closed() => {
+                task = own(&handset, &caller, &id).await?;
+            }
             _ => break,
         }
     }
@@ -101,7 +104,7 @@ async fn end(
     if task.state.is_open() && !handset.tasks.stop(task.id) {
         return Err(Problem::new(
             Kind::NotStoppable,
-            "It is with the network already. GET tells how it ends.",
+            "It is being done already. GET tells how it ends.",
         ));
     }
     Ok(StatusCode::NO_CONTENT.into_response())
@@ -111,13 +114,15 @@ async fn response(
     State(handset): State<Handset>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
+    method: Method,
 ) -> Result<Response, Problem> {
     let task = own(&handset, &caller, &id).await?;
     if task.state.is_open() {
         let detail = "There is no response yet: the task still goes on.";
         return Err(Problem::new(Kind::NotFound, detail).with_header(RETRY_AFTER, AGAIN_S));
     }
-    handset.tasks.responses().of(task.id).ok_or_else(|| {
+    let head = method == Method::HEAD;
+    handset.tasks.responses().of(task.id, head).ok_or_else(|| {
         Problem::new(
             Kind::ResponseGone,
             "A response is kept for a while, and a long one is given once. The task tells what became of the request.",

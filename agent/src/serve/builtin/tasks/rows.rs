@@ -12,6 +12,9 @@ use crate::serve::builtin::store::{StoreError, Stored, full};
 /// Tasks of one user that are kept; the oldest that have ended go first.
 pub const TASKS_PER_USER_MAX: u32 = 1_000;
 
+/// A name that no user can have.
+const NOBODY: &str = ":";
+
 /// Its table.
 pub const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS tasks (
@@ -148,6 +151,17 @@ pub fn interrupt(connection: &Connection, id: i64) -> Result<(), StoreError> {
     finish(connection, id, State::Interrupted, &end)
 }
 
+/// A user was taken away: what has ended goes, and what goes on, which must not be broken off halfway, is nobody's.
+/// Whoever gets the name later begins with nothing.
+pub fn forget_user(connection: &Connection, user: &str) -> Result<(), StoreError> {
+    connection.execute(
+        "DELETE FROM tasks WHERE user = ?1 AND state NOT IN ('asking', 'running')",
+        [user],
+    )?;
+    connection.execute("UPDATE tasks SET user = ?2 WHERE user = ?1", [user, NOBODY])?;
+    Ok(())
+}
+
 /// This user's task of this id.
 pub fn one(connection: &Connection, user: &str, id: i64) -> Result<Option<Task>, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM tasks WHERE id = ?1 AND user = ?2");
@@ -259,6 +273,25 @@ mod tests {
                 TASKS.text(&stored.item, "result"),
                 Some("/34600000001/sms/5")
             );
+            Ok(())
+        });
+        work.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn r49_whoever_gets_the_name_of_a_user_who_is_gone_sees_no_task_of_theirs() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("db"), &[]).unwrap();
+        let work = store.run(|db| {
+            let db = &db.connection().transaction()?;
+            let open = begin(db, &about("alice"), State::Running, Some("/sms/4"))?;
+            let ended = begin(db, &about("alice"), State::Running, None)?;
+            finish(db, ended, State::Done, &End::default())?;
+            let bobs = begin(db, &about("bob"), State::Running, None)?;
+            forget_user(db, "alice")?;
+            assert!(list(db, "alice", 0, 9)?.0.is_empty());
+            let left: Vec<_> = left(db)?.iter().map(|left| left.id).collect();
+            assert_eq!(left, [open, bobs], "what goes on goes on");
             Ok(())
         });
         work.await.unwrap();
