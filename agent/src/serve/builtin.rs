@@ -175,12 +175,13 @@ impl Builtin {
         let events = Events::default();
         let gate = Gate::start(&store, &events, &config.consent).await;
         let handset = Handset {
+        let keys = Keys::open(&store).await;
             store,
             gate: gate.map_err(failed(&config.database))?,
             device: simulated.clone(),
             tasks: Tasks::new(events.clone()),
             events,
-            keys: Keys::default(),
+            keys: keys.map_err(failed(&config.database))?,
             calls: CallBook::default(),
         };
         let authentication = config.authentication.as_ref();

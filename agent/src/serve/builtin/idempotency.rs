@@ -4,17 +4,21 @@
 //! transaction that does it. So a key is remembered exactly if its request was done, whatever ends the agent: a caller
 //! that heard nothing sends the same again and is told what the first one was. A request that failed is not remembered,
 //! since nothing was done: the same key may try again.
+//!
+//! A key's age is counted in time that agents ran, and not by the wall's clock: one that is set right after a start, or
+//! by whoever can, must not make a key forgotten, and a message go twice.
 
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use blake2::{Blake2s256, Digest};
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use rusqlite::{Connection, OptionalExtension, params};
+use tokio::time::Instant;
 
 use super::authentication::Caller;
 use super::problem::{Kind, Problem};
@@ -26,7 +30,7 @@ pub const HEADER: &str = "idempotency-key";
 /// Bytes of a key at most.
 pub const KEY_BYTES_MAX: usize = 255;
 
-/// For how long a key is remembered.
+/// For how long a key is remembered, while an agent runs.
 pub const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Keys of one user that are remembered at most; the oldest go first.
@@ -48,8 +52,15 @@ pub const SCHEMA: &str = "
     CREATE INDEX IF NOT EXISTS idempotency_at ON idempotency (at_s);";
 
 /// The keys whose requests are being done; a clone is the same ones.
-#[derive(Clone, Default)]
-pub struct Keys(Arc<Mutex<HashSet<Named>>>);
+#[derive(Clone)]
+pub struct Keys(Arc<Shared>);
+
+struct Shared {
+    held: Mutex<HashSet<Named>>,
+    began: Instant,
+    /// How old the newest key was made when this agent began.
+    before_s: i64,
+}
 
 /// Whose key, and the key.
 type Named = (Arc<str>, Arc<str>);
@@ -87,14 +98,35 @@ pub struct Outcome {
 pub struct Keyed(Option<(Held, [u8; 32])>);
 
 impl Keys {
+    /// Goes on counting where the last agent wrote its last key.
+    pub async fn open(store: &Store) -> Result<Self, StoreError> {
+        let newest = "SELECT coalesce(max(at_s), 0) FROM idempotency";
+        let before_s =
+            store.run(|db| Ok(db.connection().query_row(newest, [], |row| row.get(0))?));
+        Ok(Self(Arc::new(Shared {
+            held: Mutex::default(),
+            began: Instant::now(),
+            before_s: before_s.await?,
+        })))
+    }
+
+    /// Seconds that agents ran.
+    fn now_s(&self) -> i64 {
+        let ran_s = i64::try_from(self.0.began.elapsed().as_secs()).unwrap_or(i64::MAX);
+        self.0.before_s.saturating_add(ran_s)
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashSet<Named>> {
+        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Takes the key of this request, if it has one.
     pub fn claim(&self, caller: &Caller, parts: &Parts) -> Result<Claim, Problem> {
         let Some(key) = key(&parts.headers)? else {
             return Ok(Claim(None));
         };
         let named = (user(caller), key);
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !held.insert(named.clone()) {
+        if !self.held().insert(named.clone()) {
             return Err(Problem::new(
                 Kind::InProgress,
                 "The first request with this Idempotency-Key is still being done. Send this one again later.",
@@ -128,11 +160,7 @@ impl Claim {
         let Some(Claimed { held, .. }) = &self.0 else {
             return Ok(false);
         };
-        let (user, key) = held.named.clone();
-        let known = store
-            .run(move |db| Ok(known(db.connection(), &user, &key)?))
-            .await?;
-        Ok(known.is_some())
+        Ok(held.known(store).await?.is_some())
     }
 
     /// Looks whether the key was used. `body` is the request's, or a digest of it where it was too long to hold.
@@ -141,11 +169,7 @@ impl Claim {
             return Ok(Seen::First(Keyed(None)));
         };
         let request: [u8; 32] = request.chain_update(body).finalize().into();
-        let (user, key) = held.named.clone();
-        let known = store
-            .run(move |db| Ok(known(db.connection(), &user, &key)?))
-            .await?;
-        match known {
+        match held.known(store).await? {
             None => Ok(Seen::First(Keyed(Some((held, request))))),
             Some((known, outcome)) if known == request => Ok(Seen::Again(outcome)),
             Some(_) => Err(Problem::new(
@@ -167,7 +191,7 @@ impl Keyed {
         let Some((held, request)) = &self.0 else {
             return Ok(());
         };
-        let (user, key) = &held.named;
+        let ((user, key), now_s) = (&held.named, held.keys.now_s());
         connection
             .prepare_cached(
                 "INSERT OR REPLACE INTO idempotency (user, key, request, status, location, at_s)
@@ -179,9 +203,9 @@ impl Keyed {
                 request,
                 status.as_u16(),
                 location,
-                now_s()
+                now_s
             ])?;
-        forget(connection, user)?;
+        forget(connection, user, now_s)?;
         Ok(())
     }
 }
@@ -191,12 +215,10 @@ pub fn user(caller: &Caller) -> Arc<str> {
     caller.0.clone().unwrap_or_default()
 }
 
-/// Seconds since 1970: keys are remembered across restarts, so this is the wall's clock.
-fn now_s() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-    })
+/// A user was taken away: whoever gets the name later begins with nothing.
+pub fn forget_user(connection: &Connection, user: &str) -> Result<(), StoreError> {
+    connection.execute("DELETE FROM idempotency WHERE user = ?1", [user])?;
+    Ok(())
 }
 
 fn kept_s() -> i64 {
@@ -226,16 +248,19 @@ fn key(headers: &HeaderMap) -> Result<Option<Arc<str>>, Problem> {
     Ok(Some(text.into()))
 }
 
+/// The digest of the request that came with a key, and what became of it.
+type Known = ([u8; 32], Outcome);
+
 fn known(
     connection: &Connection,
-    user: &str,
-    key: &str,
-) -> rusqlite::Result<Option<([u8; 32], Outcome)>> {
+    (user, key): (&str, &str),
+    now_s: i64,
+) -> rusqlite::Result<Option<Known>> {
     let sql = "SELECT request, status, location FROM idempotency
                WHERE user = ?1 AND key = ?2 AND at_s > ?3";
     let mut select = connection.prepare_cached(sql)?;
     select
-        .query_row(params![user, key, now_s() - kept_s()], |row| {
+        .query_row(params![user, key, now_s - kept_s()], |row| {
             let status: u16 = row.get(1)?;
             let outcome = Outcome {
                 status: StatusCode::from_u16(status).unwrap_or(StatusCode::OK),
@@ -247,10 +272,10 @@ fn known(
 }
 
 /// Lets go of what is too old, of everybody, and of what is too much, of this user.
-fn forget(connection: &Connection, user: &str) -> rusqlite::Result<()> {
+fn forget(connection: &Connection, user: &str, now_s: i64) -> rusqlite::Result<()> {
     connection
         .prepare_cached("DELETE FROM idempotency WHERE at_s <= ?1")?
-        .execute([now_s() - kept_s()])?;
+        .execute([now_s - kept_s()])?;
     connection
         .prepare_cached(
             "DELETE FROM idempotency WHERE user = ?1 AND id <= (
@@ -266,10 +291,17 @@ struct Held {
     named: Named,
 }
 
+impl Held {
+    async fn known(&self, store: &Store) -> Result<Option<Known>, StoreError> {
+        let ((user, key), now_s) = (self.named.clone(), self.keys.now_s());
+        let known = store.run(move |db| Ok(known(db.connection(), (&user, &key), now_s)?));
+        known.await
+    }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
-        let mut held = self.keys.0.lock().unwrap_or_else(PoisonError::into_inner);
-        held.remove(&self.named);
+        self.keys.held().remove(&self.named);
     }
 }
 
@@ -294,8 +326,10 @@ mod tests {
 
     use super::*;
 
-    fn store(directory: &Path) -> Store {
-        Store::open(&directory.join("db"), &[]).unwrap()
+    async fn opened(directory: &Path) -> (Store, Keys) {
+        let store = Store::open(&directory.join("db"), &[]).unwrap();
+        let keys = Keys::open(&store).await.unwrap();
+        (store, keys)
     }
 
     fn sent(start: &str, key: &str) -> Parts {
@@ -323,7 +357,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let add = sent("POST /contacts", "k1");
         {
-            let (store, keys) = (store(directory.path()), Keys::default());
+            let (store, keys) = opened(directory.path()).await;
             let claim = keys.claim(&caller("alice"), &add).unwrap();
             let busy = keys.claim(&caller("alice"), &add).unwrap_err();
             assert_eq!(slug(&busy), "in-progress");
@@ -336,7 +370,7 @@ mod tests {
             };
             remembered(&store, keyed, "/contacts/7").await;
         }
-        let (store, keys) = (store(directory.path()), Keys::default());
+        let (store, keys) = opened(directory.path()).await;
         let look = async |start, key, body: &[u8]| {
             let claim = keys.claim(&caller("alice"), &sent(start, key)).unwrap();
             claim.look(&store, body).await
@@ -366,7 +400,7 @@ mod tests {
     #[tokio::test]
     async fn a_request_that_failed_or_has_no_key_leaves_nothing() {
         let directory = tempfile::tempdir().unwrap();
-        let (store, keys) = (store(directory.path()), Keys::default());
+        let (store, keys) = opened(directory.path()).await;
         for _ in 0..2 {
             let claim = keys.claim(&caller("alice"), &sent("POST /a", "k")).unwrap();
             assert!(matches!(claim.look(&store, b"").await, Ok(Seen::First(_))));
@@ -381,11 +415,13 @@ mod tests {
         }
     }
 
-    #[test]
-    fn odd_keys_are_refused() {
+    #[tokio::test]
+    async fn odd_keys_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let (_store, keys) = opened(directory.path()).await;
         let long = "k".repeat(KEY_BYTES_MAX + 1);
         for key in ["", "two words", "\"\"", long.as_str()] {
-            let refused = Keys::default().claim(&caller("alice"), &sent("POST /a", key));
+            let refused = keys.claim(&caller("alice"), &sent("POST /a", key));
             assert_eq!(slug(&refused.unwrap_err()), "bad-key", "{key:?}");
         }
     }
@@ -393,17 +429,18 @@ mod tests {
     #[tokio::test]
     async fn old_keys_and_too_many_of_one_user_are_forgotten() {
         let directory = tempfile::tempdir().unwrap();
-        let store = store(directory.path());
+        let (store, _keys) = opened(directory.path()).await;
         let counted = store.run(|db| {
+            let now_s = 2 * kept_s();
             let connection = &db.connection().transaction()?;
             let insert = "INSERT INTO idempotency (user, key, request, status, at_s) VALUES (?1, ?2, x'', 204, ?3)";
-            connection.execute(insert, params!["bob", "old", now_s() - kept_s()])?;
-            connection.execute(insert, params!["bob", "young", now_s()])?;
+            connection.execute(insert, params!["bob", "old", now_s - kept_s()])?;
+            connection.execute(insert, params!["bob", "young", now_s])?;
             for n in 0..KEYS_PER_USER_MAX {
-                connection.execute(insert, params!["alice", n.to_string(), now_s()])?;
+                connection.execute(insert, params!["alice", n.to_string(), now_s])?;
             }
-            connection.execute(insert, params!["alice", "last", now_s()])?;
-            forget(connection, "alice")?;
+            connection.execute(insert, params!["alice", "last", now_s])?;
+            forget(connection, "alice", now_s)?;
             let sql = "SELECT count(*) FROM idempotency WHERE user = 'bob'";
             let bobs: u32 = connection.query_row(sql, [], |row| row.get(0))?;
             let sql = "SELECT count(*), max(key = '0') FROM idempotency WHERE user = 'alice'";
@@ -411,5 +448,54 @@ mod tests {
             Ok((bobs, alices))
         });
         assert_eq!(counted.await.unwrap(), (1, (KEYS_PER_USER_MAX, false)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_grows_old_while_an_agent_runs_whatever_the_walls_clock_shows() {
+        let directory = tempfile::tempdir().unwrap();
+        let post = sent("POST /a", "k");
+        let of_alice = async |keys: &Keys, store: &Store| {
+            let claim = keys.claim(&caller("alice"), &post).unwrap();
+            claim.look(store, b"").await.unwrap()
+        };
+        let (store, keys) = opened(directory.path()).await;
+        let Seen::First(keyed) = of_alice(&keys, &store).await else {
+            panic!("nothing was done yet");
+        };
+        remembered(&store, keyed, "/a/1").await;
+        let newest = store.run(|db| {
+            let newest = "SELECT max(at_s) FROM idempotency";
+            Ok(db
+                .connection()
+                .query_row(newest, [], |row| row.get::<_, i64>(0))?)
+        });
+        assert_eq!(newest.await.unwrap(), 0, "it is no date");
+        // However long the handset was off.
+        let (store, keys) = opened(directory.path()).await;
+        tokio::time::advance(KEPT - Duration::from_secs(1)).await;
+        assert!(matches!(of_alice(&keys, &store).await, Seen::Again(_)));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(matches!(of_alice(&keys, &store).await, Seen::First(_)));
+    }
+
+    #[tokio::test]
+    async fn r49_whoever_gets_the_name_of_a_user_who_is_gone_begins_with_no_keys() {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, keys) = opened(directory.path()).await;
+        let post = sent("POST /a", "k");
+        for user in ["alice", "bob"] {
+            let claim = keys.claim(&caller(user), &post).unwrap();
+            let Ok(Seen::First(keyed)) = claim.look(&store, b"").await else {
+                panic!("each has its own");
+            };
+            remembered(&store, keyed, "/a/1").await;
+        }
+        let gone = store.run(|db| forget_user(db.connection(), "alice"));
+        gone.await.unwrap();
+        for (user, again) in [("alice", false), ("bob", true)] {
+            let claim = keys.claim(&caller(user), &post).unwrap();
+            let seen = claim.look(&store, b"").await.unwrap();
+            assert_eq!(matches!(seen, Seen::Again(_)), again, "{user}");
+        }
     }
 }

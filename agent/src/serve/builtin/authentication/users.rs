@@ -19,7 +19,8 @@ use tokio::time::Instant;
 
 use super::super::consent::access;
 use super::super::store::{Store, StoreError};
-use super::digest::{Algorithm, Name};
+use super::super::{idempotency, tasks};
+use super::digest::{Algorithm, Name, hex};
 use super::lockout::Lockout;
 use super::password::{Hash, PasswordError};
 
@@ -571,6 +572,8 @@ mod tests {
         users.set_password("zoë", "another one").await.unwrap();
         assert!(has(&users, "zoë", "another one") && !has(&users, "zoë", "long enough"));
         let hidden = Name::Hashed(Algorithm::Sha256.of_name("zoë"));
+    idempotency::forget_user(transaction, name)?;
+    tasks::forget_user(transaction, name)?;
         assert!(users.answering(&hidden, Algorithm::Sha256).is_some());
         users.set_disabled("zoë", true).await.unwrap();
         assert!(users.named("zoë").is_none());
