@@ -40,6 +40,24 @@ const SCHEMAS: &[&str] = &[
     log::SCHEMA,
 ];
 
+/// Columns that tables got after files had been made with them: an older file is given what it lacks.
+const COLUMNS: &[Column] = &[Column {
+    table: "tasks",
+    name: "handed",
+    kind: "INTEGER NOT NULL DEFAULT 0",
+    // Nobody knows of these, and nothing may go twice.
+    then: "UPDATE tasks SET handed = 1;",
+}];
+
+/// A column that was not there from the beginning.
+struct Column {
+    table: &'static str,
+    name: &'static str,
+    kind: &'static str,
+    /// What becomes of the rows that are there.
+    then: &'static str,
+}
+
 /// Jobs that wait for the thread at most; who comes then waits to hand in theirs.
 const JOBS_MAX: usize = 32;
 
@@ -225,12 +243,30 @@ impl Database {
             for schema in SCHEMAS {
                 db.execute_batch(schema)?;
             }
+            for Column {
+                table,
+                name,
+                kind,
+                then,
+            } in COLUMNS
+            {
+                if !has_column(db, table, name)? {
+                    let alter = format!("ALTER TABLE {table} ADD COLUMN {name} {kind};{then}");
+                    db.execute_batch(&alter)?;
+                }
+            }
             items::lay_out(db, resources)?;
             blobs::drop_loose(db)?;
             db.pragma_update(None, "user_version", LAYOUT)?;
             Ok(())
         })
     }
+}
+
+/// Whether a table has this column.
+fn has_column(db: &Connection, table: &str, column: &str) -> rusqlite::Result<bool> {
+    let select = "SELECT EXISTS (SELECT 1 FROM pragma_table_info(?1) WHERE name = ?2)";
+    db.query_row(select, [table, column], |row| row.get(0))
 }
 
 /// What a failed write means: no room on the disk is told as such.
@@ -243,6 +279,7 @@ pub(super) fn full(error: rusqlite::Error) -> StoreError {
 
 #[cfg(test)]
 mod tests {
+    use super::super::contacts::CONTACTS;
     use super::super::resource::ALL;
     use super::*;
 
@@ -278,6 +315,49 @@ mod tests {
         let done: Result<usize, StoreError> =
             database.transaction(|db| Ok(db.execute(insert, [])?));
         assert_eq!(done.unwrap(), 1, "nothing of the first is there");
+    }
+
+    #[test]
+    fn a_file_of_an_older_agent_is_given_what_it_lacks() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("db");
+        let older = Connection::open(&path).unwrap();
+        // Layout 1, as the first release made it.
+        older
+            .execute_batch(
+                r#"CREATE TABLE imported (hash BLOB PRIMARY KEY) WITHOUT ROWID, STRICT;
+                CREATE TABLE contacts (id INTEGER PRIMARY KEY AUTOINCREMENT, store TEXT NOT NULL, content TEXT NOT NULL) STRICT;
+                INSERT INTO contacts VALUES (4, 'phone', '{"name":"Ada","phones":[{"type":"cell","number":"+34600123456"}],"emails":[],"note":"x"}');
+                INSERT INTO imported VALUES (x'01');
+                PRAGMA user_version = 1;"#,
+            )
+            .unwrap();
+        // Tasks, as they were before it was written down whether the hardware had heard of one.
+        older
+            .execute_batch(
+                "CREATE TABLE tasks (id INTEGER PRIMARY KEY AUTOINCREMENT, user TEXT NOT NULL, resource TEXT NOT NULL,
+                    action TEXT NOT NULL, state TEXT NOT NULL, status INTEGER, result TEXT, problem TEXT, detail TEXT,
+                    began TEXT NOT NULL, changed TEXT NOT NULL) STRICT;
+                INSERT INTO tasks (user, resource, action, state, began, changed) VALUES ('a', 'call', 'execute', 'running', '', '');",
+            )
+            .unwrap();
+        drop(older);
+        for _ in 0..2 {
+            let mut database = open(&path).unwrap();
+            let db = database.connection();
+            let ada = items::item(db, &CONTACTS, 4).unwrap().unwrap();
+            assert_eq!(
+                (CONTACTS.text(&ada.item, "name"), ada.content),
+                (Some("Ada"), None)
+            );
+            assert_eq!(items::count(db, &CONTACTS, "phone").unwrap(), 1);
+            let left = tasks::left(db).unwrap();
+            assert_eq!((left.len(), left[0].handed), (1, true), "it may have gone");
+            let layout: i64 = db
+                .pragma_query_value(None, "user_version", |row| row.get(0))
+                .unwrap();
+            assert_eq!(layout, LAYOUT);
+        }
     }
 
     #[test]

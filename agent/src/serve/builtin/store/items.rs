@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::super::blobs;
 use super::super::json;
 use super::super::resource::{Item, Memory, Resource, Value};
-use super::{StoreError, Stored, full};
+use super::{StoreError, Stored, full, has_column};
 
 /// Items and changes of each memory. `version` begins at random, so that a file that was made anew is not taken for the
 /// old one.
@@ -61,9 +61,7 @@ pub(super) fn lay_out(db: &Connection, resources: &[&Resource]) -> Result<(), St
                 blob INTEGER
             ) STRICT;"
         ))?;
-        let select = format!("SELECT 1 FROM pragma_table_info('{name}') WHERE name = 'blob'");
-        let has_blob = db.query_row(&select, [], |_| Ok(())).optional()?.is_some();
-        if !has_blob {
+        if !has_column(db, name, "blob")? {
             // Layout 1.
             db.execute_batch(&format!("ALTER TABLE \"{name}\" ADD COLUMN blob INTEGER;"))?;
         }
