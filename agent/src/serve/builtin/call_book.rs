@@ -53,6 +53,17 @@ pub enum News {
 }
 
 impl CallBook {
+    /// A call was begun here. From now on it is known to go on, even if the device's events of it are lost.
+    pub fn dialled(&self, id: CallId, number: &Number) {
+        // Most often its first event was quicker, and this says nothing new.
+        self.told(&Call {
+            id,
+            incoming: false,
+            number: Some(number.clone()),
+            state: CallState::Dialing,
+        });
+    }
+
     /// Takes what the device told of a call.
     pub fn told(&self, call: &Call) -> News {
         let mut calls = self.calls();
@@ -181,6 +192,17 @@ mod tests {
         later.told(&call(2, CallState::Ended(CallEnd::Busy)));
         later.written(CallId(2), None);
         assert_eq!(ended.await.unwrap(), (CallEnd::Busy, None));
+    }
+
+    #[test]
+    fn r40_a_call_that_was_begun_here_is_known_though_nothing_was_told_of_it() {
+        let (book, to) = (CallBook::default(), Number::parse("600123456").unwrap());
+        book.dialled(CallId(1), &to);
+        let open = book.open();
+        assert_eq!((open.len(), open[0].number.as_ref()), (1, Some(&to)));
+        book.told(&call(2, CallState::Ended(CallEnd::Busy)));
+        book.dialled(CallId(2), &to);
+        assert_eq!(book.open().len(), 1, "what has ended stays so");
     }
 
     #[test]

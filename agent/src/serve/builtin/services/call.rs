@@ -13,6 +13,7 @@ pub async fn run(job: Job, number: &Number) {
         Err(error) => return job.failed(error.into(), None).await,
     };
     let calls = job.handset.calls.clone();
+    calls.dialled(call, number);
     let ended = calls.ended(call);
     tokio::pin!(ended);
     let (_, entry) = loop {

@@ -54,7 +54,13 @@ async fn show(State(handset): State<Handset>, request: Request) -> Result<Respon
     let permit = handset.gate.permit(act).await?;
     let mut items = Vec::new();
     for reason in DivertReason::ALL {
-        let to = handset.device.diversion(reason).await?;
+        let to = match handset.device.diversion(reason).await {
+            Ok(to) => to,
+            Err(error) => {
+                permit.done("failed");
+                return Err(error.into());
+            }
+        };
         items.push(Stored {
             id: 0,
             store: String::new(),
@@ -101,7 +107,10 @@ async fn cancel(State(handset): State<Handset>, request: Request) -> Result<Resp
     // The network may have heard of it when its caller goes: then it is done to the end, and written down.
     let cancelled = tokio::spawn(async move {
         for reason in reasons {
-            handset.device.divert(reason, None).await?;
+            if let Err(error) = handset.device.divert(reason, None).await {
+                permit.done("failed");
+                return Err(error.into());
+            }
         }
         permit.done("204");
         let remember = handset

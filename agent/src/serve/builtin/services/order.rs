@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::descriptions::{CALL, DIVERT, PHOTOGRAPH, RECORD_VIDEO, SEND_EMAIL, SEND_MMS, SEND_SMS};
 use crate::device::{Capabilities, DeviceError, Diversion, DivertReason, Number};
+use crate::gsm::sms::split;
 use crate::serve::builtin::problem::Problem;
 use crate::serve::builtin::resource::{FieldError, Item, Resource, Value};
 use crate::serve::builtin::{descriptions::IMAGES, descriptions::SOUNDS, descriptions::VIDEOS};
@@ -53,7 +54,10 @@ impl Order {
             name if name == CALL.name => Self::Call(number("number")?),
             name if name == DIVERT.name => divert(item)?,
             name if name == SEND_SMS.name => {
-                Self::Sms(number("number")?, text("text").unwrap_or_default())
+                let (to, text) = (number("number")?, text("text").unwrap_or_default());
+                // Nobody is asked for what no network takes.
+                split(&text).map_err(|error| FieldError::new("text", error.to_string()))?;
+                Self::Sms(to, text)
             }
             name if name == SEND_MMS.name => {
                 for (at, to) in lines(resource, item, "to").iter().enumerate() {
@@ -223,6 +227,8 @@ mod tests {
 
     #[test]
     fn r40_r46_an_order_is_read_once_and_its_faults_are_named() {
+        let long = "й".repeat(255 * 67 + 1);
+        let long = format!(r#"{{"number": "600123456", "text": "{long}"}}"#);
         for (resource, body, field) in [
             (&CALL, r#"{}"#, "number"),
             (&CALL, r#"{"number": "home"}"#, "number"),
@@ -240,6 +246,7 @@ mod tests {
                 "after_s",
             ),
             (&SEND_SMS, r#"{"number": "600123456"}"#, "text"),
+            (&SEND_SMS, long.as_str(), "text"),
             (
                 &SEND_MMS,
                 r#"{"to": ["600123456", "nobody"], "text": "x"}"#,

@@ -142,10 +142,11 @@ fn sent(
     let early = connection
         .prepare_cached(
             "DELETE FROM sms_reports WHERE id = (
-                 SELECT id FROM sms_reports WHERE reference = ?1 AND number = ?2 AND at_s > ?3
+                 SELECT id FROM sms_reports
+                 WHERE reference = ?1 AND number = ?2 AND abs(at_s - ?3) < ?4
                  ORDER BY id LIMIT 1) RETURNING state",
         )?
-        .query_row(params![reference, number, now_s() - EARLY_S], |row| {
+        .query_row(params![reference, number, now_s(), EARLY_S], |row| {
             row.get::<_, String>(0)
         })
         .optional()?;
