@@ -131,7 +131,7 @@ impl Check<'_> {
         };
         let actions = match actions {
             None => vec![ANY.to_owned()],
-            Some(actions) => match self.actions(actions) {
+            Some(actions) => match self.actions(&resource, actions) {
                 Some(actions) => actions,
                 None => return Vec::new(),
             },
@@ -147,14 +147,16 @@ impl Check<'_> {
         actions.into_iter().map(entry).collect()
     }
 
-    fn actions(&mut self, actions: Vec<Spanned<String>>) -> Option<Vec<String>> {
+    /// An action that the resource does not have is refused: an entry for it would never count, whatever it denies.
+    fn actions(&mut self, resource: &str, actions: Vec<Spanned<String>>) -> Option<Vec<String>> {
+        let there = actions_of(resource);
         let mut known = Vec::new();
         for action in actions {
-            if !knows_action(action.get_ref()) {
-                let names: Vec<_> = Action::ALL.iter().map(|action| action.name()).collect();
+            let name = action.get_ref().as_str();
+            if name != ANY && !there.contains(&name) {
                 let fault = format!(
                     "grant.actions: expected \"*\" or some of {}",
-                    names.join(", ")
+                    there.join(", ")
                 );
                 self.error(Some(action.span()), fault);
                 return None;
@@ -169,8 +171,14 @@ fn knows_resource(name: &str) -> bool {
     name == ANY || resource::ALL.iter().any(|known| known.name == name)
 }
 
-fn knows_action(name: &str) -> bool {
-    name == ANY || Action::ALL.iter().any(|known| known.name() == name)
+/// What can be done with a resource, or with any.
+fn actions_of(resource: &str) -> Vec<&'static str> {
+    let of = |action: &Action| {
+        let mut known = resource::ALL.iter().filter(|known| known.name == resource);
+        resource == ANY || known.any(|known| known.actions.contains(action))
+    };
+    let actions = Action::ALL.into_iter().filter(of);
+    actions.map(Action::name).collect()
 }
 
 #[cfg(test)]
@@ -247,6 +255,10 @@ mod tests {
             (
                 "actions = [\"read\"]",
                 "agent.toml:11: grant.actions: expected \"*\" or some of list",
+            ),
+            (
+                "actions = [\"execute\"]\nresource = \"sms\"",
+                "agent.toml:11: grant.actions: expected \"*\" or some of list, get, add, delete",
             ),
             (
                 "access = \"temporary\"",
