@@ -46,6 +46,7 @@ fn basic(name: &str, password: &str) -> String {
 struct Caller {
     name: &'static str,
     password: &'static str,
+    realm: String,
     nonce: String,
     count: u32,
 }
@@ -73,13 +74,19 @@ fn challenge(answer: &Answer) -> (String, bool) {
     let challenges = answer.headers("www-authenticate");
     let digest = challenges[0];
     assert!(
-        digest.starts_with("Digest realm=\"handset\", qop=\"auth\", algorithm=SHA-256"),
+        digest.starts_with("Digest realm=\"handset-")
+            && digest.contains("\", qop=\"auth\", algorithm=SHA-256, "),
         "{digest}"
     );
     (
         parameter(digest, "nonce").to_owned(),
         digest.contains("stale=true"),
     )
+}
+
+/// What the handset says that passwords are valid for.
+fn realm(answer: &Answer) -> String {
+    parameter(answer.headers("www-authenticate")[0], "realm").to_owned()
 }
 
 impl Caller {
@@ -89,11 +96,13 @@ impl Caller {
         name: &'static str,
         password: &'static str,
     ) -> Self {
-        let (nonce, stale) = challenge(&gateway.get(signaling, "/", "").await);
+        let answer = gateway.get(signaling, "/", "").await;
+        let (nonce, stale) = challenge(&answer);
         assert!(!stale);
         Self {
             name,
             password,
+            realm: realm(&answer),
             nonce,
             count: 0,
         }
@@ -109,17 +118,18 @@ impl Caller {
         let Self {
             name,
             password,
+            realm,
             nonce,
             ..
         } = self;
-        let mut key = sha256(&format!("{name}:handset:{password}"));
+        let mut key = sha256(&format!("{name}:{realm}:{password}"));
         if algorithm.ends_with("-sess") {
             key = sha256(&format!("{key}:{nonce}:mine"));
         }
         let request = sha256(&format!("{method}:{uri}"));
         let response = sha256(&format!("{key}:{nonce}:{count:08x}:mine:auth:{request}"));
         format!(
-            "Authorization: Digest username=\"{name}\", realm=\"handset\", nonce=\"{nonce}\", uri=\"{uri}\", \
+            "Authorization: Digest username=\"{name}\", realm=\"{realm}\", nonce=\"{nonce}\", uri=\"{uri}\", \
              algorithm={algorithm}, qop=auth, nc={count:08x}, cnonce=\"mine\", response=\"{response}\"\r\n"
         )
     }
@@ -140,10 +150,8 @@ async fn r47_r49_callers_say_who_they_are() {
                 .get(&mut signaling, path, &format!("{headers}{source}"))
                 .await;
             assert_eq!(refused.status, 401);
-            assert_eq!(
-                refused.headers("www-authenticate"),
-                ["Basic realm=\"handset\", charset=\"UTF-8\""]
-            );
+            let challenge = format!("Basic realm=\"{}\", charset=\"UTF-8\"", realm(&refused));
+            assert_eq!(refused.headers("www-authenticate"), [challenge]);
             assert_eq!(refused.json()["type"], "urn:everline:agent:unauthorized");
         }
     }
@@ -257,7 +265,7 @@ async fn r47_a_digest_answer_is_good_for_one_request_once() {
         (answer.status, answer.json()["user"].as_str()),
         (200, Some("alice"))
     );
-    let key = sha256("alice:handset:wonderland");
+    let key = sha256(&format!("alice:{}:wonderland", alice.realm));
     let proof = sha256(&format!(
         "{key}:{}:00000001:mine:auth:{}",
         alice.nonce,
@@ -363,6 +371,7 @@ async fn r47_md5_is_offered_only_in_words() {
     let _agent = Agent::start(&[&gateway], &config);
     let mut signaling = gateway.registered().await;
     let offered = gateway.get(&mut signaling, "/", "").await;
+    let realm = realm(&offered);
     let offered = offered.headers("www-authenticate");
     assert!(
         offered.len() == 2 && offered[1].contains("algorithm=MD5,"),
@@ -372,11 +381,11 @@ async fn r47_md5_is_offered_only_in_words() {
         .get(&mut signaling, "/", &basic("alice", "wonderland"))
         .await;
     assert_eq!(refused.status, 401, "Basic is not offered");
-    let (key, request) = (md5("alice:handset:wonderland"), md5("GET:/"));
+    let (key, request) = (md5(&format!("alice:{realm}:wonderland")), md5("GET:/"));
     let nonce = parameter(offered[1], "nonce");
     let response = md5(&format!("{key}:{nonce}:00000001:mine:auth:{request}"));
     let header = format!(
-        "Authorization: Digest username=\"alice\", realm=\"handset\", nonce=\"{nonce}\", uri=\"/\", \
+        "Authorization: Digest username=\"alice\", realm=\"{realm}\", nonce=\"{nonce}\", uri=\"/\", \
          qop=auth, nc=00000001, cnonce=\"mine\", response=\"{response}\"\r\n"
     );
     assert_eq!(gateway.get(&mut signaling, "/", &header).await.status, 200);
@@ -564,4 +573,25 @@ async fn r47_the_check_tells_who_can_not_use_digest() {
         told.contains("user.password_hash: is good for Basic alone; add"),
         "{told}"
     );
+}
+
+/// A gateway's path form makes all handsets one server to a browser, and the password of one is not the other's to hear.
+#[tokio::test]
+async fn r11_r47_each_handset_has_a_realm_of_its_own_and_keeps_it() {
+    let (first, mut agent, mut signaling) = handset("").await;
+    let (second, _other, mut others) = handset("").await;
+    let ours = realm(&first.get(&mut signaling, "/", "").await);
+    let theirs = second.get(&mut others, "/", "").await;
+    assert_ne!(ours, realm(&theirs));
+    // An answer to one handset's challenge is nothing to another that knows the same user with the same password.
+    let mut alice = Caller::challenged(&first, &mut signaling, "alice", "wonderland").await;
+    alice.nonce = challenge(&theirs).0;
+    let header = alice.header("GET", "/");
+    let refused = second.get(&mut others, "/", &header).await;
+    assert!(!challenge(&refused).1);
+    agent.kill();
+    drop(signaling);
+    agent.run();
+    let mut signaling = first.registered().await;
+    assert_eq!(realm(&first.get(&mut signaling, "/", "").await), ours);
 }

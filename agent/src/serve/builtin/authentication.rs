@@ -30,10 +30,10 @@ use super::consent::Gate;
 use super::prefix;
 use super::problem::{Kind, Problem};
 use super::store::Store;
-use digest::{Algorithm, Answer, REALM};
+use digest::{Algorithm, Answer};
 use lockout::{Lock, Source};
 use nonces::Nonces;
-use password::{Busy, PasswordError, Verifier};
+use password::{Busy, Hash, PasswordError, Verifier};
 use users::{ChangeError, Configured, Kept, Users, whole_seconds};
 
 /// What an answered request brings back for a caller that wants to go on (RFC 7616 section 3.5).
@@ -299,7 +299,10 @@ impl Door {
             // Those before may have failed.
             self.let_try(&name, asked)?;
             let hash = user.as_ref().map(|user| &user.hash);
-            if !turn.verify(&name, password, hash).await {
+            let verified = turn.verify(&name, password, hash).await;
+            // The owner may have removed the user, kept it out or given it another password meanwhile.
+            let still = self.users.named(&name).map(|user| user.hash.phc());
+            if !verified || still != hash.map(Hash::phc) {
                 return Err(self.failed(&name, user.is_some(), asked));
             }
         }
@@ -309,7 +312,8 @@ impl Door {
 
     fn digest(&self, value: &[u8], asked: &Asked<'_>) -> Result<Admitted, Problem> {
         let now = Instant::now();
-        let answer = Answer::parse(value).map_err(|fault| self.refused(fault.0))?;
+        let answer =
+            Answer::parse(value, self.users.realm()).map_err(|fault| self.refused(fault.0))?;
         if answer.algorithm == Algorithm::Md5 && !self.schemes.md5 {
             return Err(self.refused("This algorithm was not offered."));
         }
@@ -420,6 +424,7 @@ impl Door {
     /// The strongest first: a caller that knows several takes the first that it knows.
     fn challenged(&self, mut problem: Problem, stale: bool) -> Problem {
         let Schemes { basic, digest, md5 } = self.schemes;
+        let realm = self.users.realm();
         let offered = [(Algorithm::Sha256, digest), (Algorithm::Md5, digest && md5)];
         for (algorithm, _) in offered.into_iter().filter(|(_, offered)| *offered) {
             // Without the system's randomness nobody can be told a nonce.
@@ -428,7 +433,7 @@ impl Door {
             };
             let stale = if stale { ", stale=true" } else { "" };
             let challenge = format!(
-                "Digest realm=\"{REALM}\", qop=\"auth\", algorithm={}, nonce=\"{nonce}\", opaque=\"{}\", \
+                "Digest realm=\"{realm}\", qop=\"auth\", algorithm={}, nonce=\"{nonce}\", opaque=\"{}\", \
                  charset=UTF-8, userhash=true{stale}",
                 algorithm.name(),
                 self.opaque
@@ -438,8 +443,10 @@ impl Door {
             }
         }
         if basic {
-            let challenge = HeaderValue::from_static("Basic realm=\"handset\", charset=\"UTF-8\"");
-            problem = problem.with_header(WWW_AUTHENTICATE, challenge);
+            let challenge = format!("Basic realm=\"{realm}\", charset=\"UTF-8\"");
+            if let Ok(challenge) = HeaderValue::try_from(challenge) {
+                problem = problem.with_header(WWW_AUTHENTICATE, challenge);
+            }
         }
         problem
     }
@@ -497,6 +504,52 @@ mod tests {
             assert!(asked(target, &headers).is_for(uri), "{uri}");
         }
         assert!(!asked("/", &headers).is_for("/346000000011"));
+    }
+
+    /// The user is deleted, and another one's password changed, while their own right passwords wait to be verified.
+    #[tokio::test]
+    async fn r47_r49_what_the_owner_takes_away_counts_for_who_is_being_verified() {
+        use base64::Engine;
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("db"), super::super::resource::ALL).unwrap();
+        let config = AuthenticationConfig {
+            schemes: Schemes {
+                basic: true,
+                digest: false,
+                md5: false,
+            },
+            users: Vec::new(),
+        };
+        let gate = Gate::open();
+        let opened = Authentication::open(&store, Some(&config), &gate);
+        let Authentication::On(door) = opened.await.unwrap() else {
+            panic!("it is on")
+        };
+        for name in ["alice", "bob", "carol"] {
+            door.users.add(name, "wonderland").await.unwrap();
+        }
+        let headers = ["alice", "bob", "carol"].map(|name| {
+            let pair = format!("{name}:wonderland");
+            let pair = base64::engine::general_purpose::STANDARD.encode(pair);
+            let value = HeaderValue::try_from(format!("Basic {pair}")).unwrap();
+            HeaderMap::from_iter([(AUTHORIZATION, value)])
+        });
+        let [alice, bob, carol] = &headers.each_ref().map(|headers| asked("/", headers));
+        let first = door.verifier.turn().await.unwrap();
+        let owner = async {
+            tokio::task::yield_now().await;
+            door.users.delete("alice").await.unwrap();
+            door.users.set_password("bob", "another one").await.unwrap();
+            drop(first);
+        };
+        let (alice, bob, carol, ()) = tokio::join!(
+            door.caller(alice),
+            door.caller(bob),
+            door.caller(carol),
+            owner
+        );
+        assert!(alice.is_err() && bob.is_err());
+        assert_eq!(carol.unwrap().caller.0.as_deref(), Some("carol"));
     }
 
     #[test]

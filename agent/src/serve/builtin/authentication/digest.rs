@@ -8,9 +8,6 @@ use std::collections::HashMap;
 use aws_lc_rs::{constant_time, digest as sha};
 use md5::{Digest as _, Md5};
 
-/// What passwords are valid for. It is part of every kept hash: to change it makes them all void.
-pub const REALM: &str = "handset";
-
 /// Longest value of an `Authorization` of this scheme that is looked at, in bytes: it repeats the request's URL.
 const CREDENTIALS_BYTES_MAX: usize = 16 * 1_024;
 
@@ -44,13 +41,13 @@ impl Algorithm {
     }
 
     /// What stands for a password: `H(user:realm:password)`.
-    pub fn of_password(self, name: &str, password: &str) -> String {
-        self.hash(format!("{name}:{REALM}:{password}").as_bytes())
+    pub fn of_password(self, name: &str, realm: &str, password: &str) -> String {
+        self.hash(format!("{name}:{realm}:{password}").as_bytes())
     }
 
     /// What stands for a name where the caller hides it (section 3.4.4).
-    pub fn of_name(self, name: &str) -> String {
-        self.hash(format!("{name}:{REALM}").as_bytes())
+    pub fn of_name(self, name: &str, realm: &str) -> String {
+        self.hash(format!("{name}:{realm}").as_bytes())
     }
 }
 
@@ -90,8 +87,8 @@ pub struct Answer {
 pub struct Malformed(pub &'static str);
 
 impl Answer {
-    /// Reads what stands behind `Digest `.
-    pub fn parse(value: &[u8]) -> Result<Self, Malformed> {
+    /// Reads what stands behind `Digest `; `realm` is the one that was offered.
+    pub fn parse(value: &[u8], realm: &str) -> Result<Self, Malformed> {
         if value.len() > CREDENTIALS_BYTES_MAX {
             return Err(Malformed("The Authorization header is too long."));
         }
@@ -99,7 +96,7 @@ impl Answer {
             "The Authorization header is not one of HTTP Digest authentication.",
         ))?;
         let mut take = |name: &str| parameters.remove(name);
-        if take("realm").as_deref() != Some(REALM) {
+        if take("realm").as_deref() != Some(realm) {
             return Err(Malformed(
                 "The realm of the Authorization header is another one.",
             ));
@@ -297,12 +294,14 @@ mod tests {
         }
     }
 
+    const REALM: &str = "handset";
+
     const GOOD: &str = "username=\"a\\\"l\\\\ice\", realm=\"handset\",nonce=\"n\" , uri=\"/contacts?a=b,c\", \
         cnonce=\"c\\\"x\", nc=0000000A, qop=auth, response=\"00\", algorithm=SHA-256, opaque=\"o\"";
 
     #[test]
     fn r47_parameters_are_read_as_they_are_quoted() {
-        let answer = Answer::parse(GOOD.as_bytes()).unwrap();
+        let answer = Answer::parse(GOOD.as_bytes(), REALM).unwrap();
         assert_eq!(answer.name, Name::Plain("a\"l\\ice".to_owned()));
         assert_eq!((answer.count, &*answer.uri), (10, "/contacts?a=b,c"));
         let info = answer.info("kept", Some("nn"));
@@ -315,7 +314,7 @@ mod tests {
             "userhash=true, username=\"AB\"",
         );
         assert_eq!(
-            Answer::parse(other.as_bytes()).unwrap().name,
+            Answer::parse(other.as_bytes(), REALM).unwrap().name,
             Name::Hashed("ab".to_owned())
         );
         let other = GOOD.replace(
@@ -323,7 +322,7 @@ mod tests {
             "username*=UTF-8''J%C3%A4s%C3%B8n%20Doe",
         );
         assert_eq!(
-            Answer::parse(other.as_bytes()).unwrap().name,
+            Answer::parse(other.as_bytes(), REALM).unwrap().name,
             Name::Plain("Jäsøn Doe".to_owned())
         );
     }
@@ -352,21 +351,21 @@ mod tests {
         ] {
             let wrong = GOOD.replace(from, to);
             assert_ne!(wrong, GOOD);
-            assert!(Answer::parse(wrong.as_bytes()).is_err(), "{wrong}");
+            assert!(Answer::parse(wrong.as_bytes(), REALM).is_err(), "{wrong}");
         }
     }
 
     proptest! {
         #[test]
         fn r47_nothing_that_is_sent_breaks_the_reader(value in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Answer::parse(&value);
+            let _ = Answer::parse(&value, REALM);
         }
 
         #[test]
         fn r47_broken_answers_break_nothing(at in 0..GOOD.len(), with in "[\"\\\\,=%' a*]{0,4}") {
             let mut text = GOOD.to_owned();
             text.replace_range(at..=at, &with);
-            let _ = Answer::parse(text.as_bytes());
+            let _ = Answer::parse(text.as_bytes(), REALM);
         }
     }
 }

@@ -3,8 +3,10 @@
 //! Nobody is made to wait on an open channel: an attempt that comes too early is refused unlooked at, with the time
 //! after which it may come again. Failures are counted for a name *from one source*, so that a stranger locks out himself
 //! and not the user that he pretends to be; and for a name from everywhere, against a guesser with many addresses: that
-//! lock spares the sources from which the user signed in before. A name that no user has is counted like any other, so
-//! that counting tells nothing about names. Locks end by themselves, and attempts during one do not prolong it.
+//! lock spares the sources from which the user signed in before. One source's failures with whatever names slow down its
+//! attempts with all names that did not sign in there, so that changing the name does not make guesses cheap. A name that
+//! no user has is counted like any other, so that counting tells nothing about names. Locks end by themselves, and
+//! attempts during one do not prolong it.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -21,6 +23,9 @@ const DELAY: Duration = Duration::from_secs(1);
 
 /// Where that doubling ends.
 const DELAY_MAX: Duration = Duration::from_secs(60);
+
+/// Failures from one source, with whatever names, that cost nothing: a household has several users.
+const FREE_SOURCE_FAILURES: u32 = 20;
 
 /// Failures of one name from one source that lock it out there.
 pub const SOURCE_FAILURES_MAX: u32 = 10;
@@ -51,6 +56,9 @@ impl From<IpAddr> for Source {
     }
 }
 
+/// In the place of a name's hash, where no name is meant.
+const ANY_NAME: u64 = 0;
+
 /// What a failure led to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lock {
@@ -67,6 +75,8 @@ pub struct Lockout {
     hasher: RandomState,
     sources: Failures,
     names: Failures,
+    /// By source alone.
+    places: Failures,
     /// Name and source of those who signed in, and when last.
     seen: HashMap<(u64, Source), Instant>,
 }
@@ -79,7 +89,9 @@ impl Lockout {
         if self.seen.contains_key(&(name, source)) {
             return at_source;
         }
-        at_source.max(self.names.wait((name, Source::default()), now))
+        at_source
+            .max(self.names.wait((name, Source::default()), now))
+            .max(self.places.wait((ANY_NAME, source), now))
     }
 
     /// An attempt failed. `known`: a user has this name; such entries are the last to be forgotten for want of room.
@@ -99,6 +111,10 @@ impl Lockout {
             SOURCE_FAILURES_MAX,
             now,
         );
+        let count = self.places.count((ANY_NAME, source), false, now);
+        let place = (ANY_NAME, source);
+        self.places
+            .delay(place, count, FREE_SOURCE_FAILURES, u32::MAX, now);
         let everywhere = (name, Source::default());
         let count = self.names.count(everywhere, known, now);
         // Delays of a name from everywhere would let a stranger delay its user: only the lock counts.
@@ -333,11 +349,36 @@ mod tests {
         assert!(lockout.wait("alice", source(1), now).is_some());
         assert_eq!(lockout.sources.0.len(), ENTRIES_MAX);
         assert_eq!(lockout.names.0.len(), ENTRIES_MAX);
+        assert_eq!(lockout.places.0.len(), 1);
         for n in 0..=u16::try_from(SEEN_MAX).unwrap() {
             let address = IpAddr::from([10, 0, (n >> 8) as u8, n as u8]);
             lockout.succeeded("alice", address.into(), now + Duration::from_secs(n.into()));
         }
         assert_eq!(lockout.seen.len(), SEEN_MAX);
+    }
+
+    #[test]
+    fn r47_another_name_each_time_does_not_make_guesses_cheap() {
+        let (mut lockout, now) = (Lockout::default(), Instant::now());
+        lockout.succeeded("alice", source(1), now);
+        for n in 0..=FREE_SOURCE_FAILURES {
+            let name = format!("nobody{n}");
+            assert_eq!(lockout.wait(&name, source(1), now), None, "{n}");
+            assert_eq!(lockout.failed(&name, false, source(1), now), None);
+        }
+        assert_eq!(lockout.wait("another", source(1), now), Some(DELAY));
+        assert_eq!(lockout.wait("another", source(2), now), None);
+        // Who signed in there before does not pay for it.
+        assert_eq!(lockout.wait("alice", source(1), now), None);
+        let mut now = now;
+        for _ in 0..100 {
+            now += lockout.wait("another", source(1), now).unwrap_or_default();
+            lockout.failed("yet another", false, source(1), now);
+        }
+        assert_eq!(lockout.wait("another", source(1), now), Some(DELAY_MAX));
+        assert_eq!(lockout.locked("another", now), None, "slowed, never locked");
+        now += LOCK;
+        assert_eq!(lockout.wait("another", source(1), now), None);
     }
 
     #[test]

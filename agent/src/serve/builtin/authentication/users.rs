@@ -5,16 +5,18 @@
 //! else is the owner's: what is changed on the owner's screen stays, a user deleted there does not come back.
 //!
 //! A password is kept as its Argon2id hash. For Digest the scheme's own hash is kept beside it, which is as good as the
-//! password for this handset and no other; where Digest is off there is none. The file is the owner's alone.
+//! password for this handset and no other, because each has a realm of its own; where Digest is off there is none. The
+//! file is the owner's alone.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde::Serialize;
 use time::OffsetDateTime;
+use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
 use super::super::consent::access;
@@ -24,7 +26,7 @@ use super::digest::{Algorithm, Name, hex};
 use super::lockout::Lockout;
 use super::password::{Hash, PasswordError};
 
-/// The tables: the users, and what the configuration said when it was last put in.
+/// The tables: the users, what the configuration said when it was last put in, and what passwords are valid for.
 pub const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS users (
     name TEXT PRIMARY KEY,
@@ -38,7 +40,8 @@ CREATE TABLE IF NOT EXISTS users (
 CREATE TABLE IF NOT EXISTS configured_users (
     name TEXT PRIMARY KEY,
     hash TEXT NOT NULL
-) STRICT;";
+) STRICT;
+CREATE TABLE IF NOT EXISTS realm (name TEXT NOT NULL) STRICT;";
 
 /// Users at most: the table is held in memory, too.
 pub const USERS_MAX: usize = 256;
@@ -162,15 +165,23 @@ impl User {
 }
 
 /// The users. What changes goes into the database first, and counts from then on.
+///
+/// A change that was begun is made to its end, in the database and in memory, also if the owner's browser goes away
+/// meanwhile: a user who was deleted there must not go on here until the next start.
 #[derive(Debug)]
 pub struct Users {
     store: Store,
     kept: Kept,
-    users: RwLock<BTreeMap<Arc<str>, User>>,
+    /// What passwords are valid for: this handset. A browser that talks to several through one gateway, which are all one
+    /// server to it, does not give one the password of another.
+    realm: Arc<str>,
+    users: Table,
     /// Changes are made one after the other, so that memory follows the database.
-    changing: tokio::sync::Mutex<()>,
+    changing: Arc<tokio::sync::Mutex<()>>,
     lockout: Mutex<Lockout>,
 }
+
+type Table = Arc<RwLock<BTreeMap<Arc<str>, User>>>;
 
 impl Users {
     /// Brings the table and the configuration together, and reads it.
@@ -182,19 +193,24 @@ impl Users {
         let now_s = OffsetDateTime::now_utc().unix_timestamp();
         let users = store.run(move |database| {
             let transaction = database.connection().transaction()?;
-            let hashed = configure(&transaction, &configured, kept, now_s)?;
-            let users = match hashed {
-                Ok(()) => Ok(read(&transaction)?),
+            let realm = match realm(&transaction)? {
+                Ok(realm) => realm,
                 Err(error) => return Ok(Err(error)),
             };
+            if let Err(error) = configure(&transaction, &configured, kept, &realm, now_s)? {
+                return Ok(Err(error));
+            }
+            let users = read(&transaction, &realm)?;
             transaction.commit()?;
-            Ok(users)
+            Ok(Ok((realm, users)))
         });
+        let (realm, users) = users.await??;
         Ok(Self {
             store: store.clone(),
             kept,
-            users: RwLock::new(users.await??),
-            changing: tokio::sync::Mutex::default(),
+            realm: realm.into(),
+            users: Arc::new(RwLock::new(users)),
+            changing: Arc::default(),
             lockout: Mutex::default(),
         })
     }
@@ -211,13 +227,19 @@ impl Users {
             Name::Plain(name) => return self.named(name),
             Name::Hashed(hash) => hash,
         };
+        let realm = self.realm();
         let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
         let mut able = users.values().filter(|user| !user.disabled);
         let found = match algorithm {
             Algorithm::Sha256 => able.find(|user| user.name_sha256 == *hash),
-            Algorithm::Md5 => able.find(|user| algorithm.of_name(&user.name) == *hash),
+            Algorithm::Md5 => able.find(|user| algorithm.of_name(&user.name, realm) == *hash),
         };
         found.cloned()
+    }
+
+    /// What passwords are valid for.
+    pub fn realm(&self) -> &str {
+        &self.realm
     }
 
     /// What failed lately.
@@ -255,7 +277,7 @@ impl Users {
         if !is_name(name) {
             return Err(ChangeError::BadName);
         }
-        let _one = self.changing.lock().await;
+        let one = self.change().await;
         {
             let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
             if users.contains_key(name) {
@@ -266,7 +288,7 @@ impl Users {
             }
         }
         let created_s = OffsetDateTime::now_utc().unix_timestamp();
-        self.put(self.hashed(name, password, false, created_s).await?)
+        self.put(self.hashed(name, password, false, created_s).await?, one)
             .await?;
         self.lockout().forget(name);
         Ok(())
@@ -274,40 +296,40 @@ impl Users {
 
     /// The owner gives a user another password; the old one is void at once, and so are the user's locks.
     pub async fn set_password(&self, name: &str, password: &str) -> Result<(), ChangeError> {
-        let _one = self.changing.lock().await;
+        let one = self.change().await;
         let User {
             disabled,
             created_s,
             ..
         } = self.any(name).ok_or(ChangeError::Unknown)?;
-        self.put(self.hashed(name, password, disabled, created_s).await?)
-            .await?;
+        let user = self.hashed(name, password, disabled, created_s).await?;
+        self.put(user, one).await?;
         self.lockout().unlock(name);
         Ok(())
     }
 
     /// The owner keeps a user out for a while, or lets it in again.
     pub async fn set_disabled(&self, name: &str, disabled: bool) -> Result<(), ChangeError> {
-        let _one = self.changing.lock().await;
+        let one = self.change().await;
         let user = self.any(name).ok_or(ChangeError::Unknown)?;
-        self.put(User { disabled, ..user }).await
+        self.put(User { disabled, ..user }, one).await
     }
 
     /// The owner removes a user, and what was allowed to it.
     pub async fn delete(&self, name: &str) -> Result<(), ChangeError> {
-        let _one = self.changing.lock().await;
+        let one = self.change().await;
         self.any(name).ok_or(ChangeError::Unknown)?;
-        let deleted = name.to_owned();
+        let (deleted, users) = (name.to_owned(), Arc::clone(&self.users));
         let run = self.store.run(move |database| {
+            let _one = one;
             let transaction = database.connection().transaction()?;
             remove(&transaction, &deleted)?;
             transaction.commit()?;
+            let mut users = users.write().unwrap_or_else(PoisonError::into_inner);
+            users.remove(&*deleted);
             Ok(())
         });
         run.await?;
-        let mut users = self.users.write().unwrap_or_else(PoisonError::into_inner);
-        users.remove(name);
-        drop(users);
         self.lockout().forget(name);
         Ok(())
     }
@@ -337,28 +359,36 @@ impl Users {
         let plain = password.to_owned();
         let hash = tokio::task::spawn_blocking(move || Hash::of(&plain)).await;
         let hash = hash.map_err(|_ended| StoreError::Stopped)??;
-        let digests = self.kept.digests(name, password);
-        Ok(User::new(name, hash, digests, (true, disabled, created_s)))
+        let digests = self.kept.digests(name, &self.realm, password);
+        let rest = (true, disabled, created_s);
+        Ok(User::new(name, &self.realm, hash, digests, rest))
     }
 
-    async fn put(&self, user: User) -> Result<(), ChangeError> {
-        let written = user.clone();
-        let run = self
-            .store
-            .run(move |database| write(database.connection(), &written));
-        run.await?;
-        let mut users = self.users.write().unwrap_or_else(PoisonError::into_inner);
-        users.insert(Arc::clone(&user.name), user);
-        Ok(())
+    /// The turn of one change, which goes with it to the database.
+    async fn change(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.changing).lock_owned().await
+    }
+
+    async fn put(&self, user: User, one: OwnedMutexGuard<()>) -> Result<(), ChangeError> {
+        let users = Arc::clone(&self.users);
+        let run = self.store.run(move |database| {
+            let _one = one;
+            write(database.connection(), &user)?;
+            let mut users = users.write().unwrap_or_else(PoisonError::into_inner);
+            users.insert(Arc::clone(&user.name), user);
+            Ok(())
+        });
+        Ok(run.await?)
     }
 }
 
 type Digests = (Option<String>, Option<String>);
 
 impl Kept {
-    fn digests(self, name: &str, password: &str) -> Digests {
-        let of =
-            |kept: bool, algorithm: Algorithm| kept.then(|| algorithm.of_password(name, password));
+    fn digests(self, name: &str, realm: &str, password: &str) -> Digests {
+        let of = |kept: bool, algorithm: Algorithm| {
+            kept.then(|| algorithm.of_password(name, realm, password))
+        };
         (
             of(self.sha256, Algorithm::Sha256),
             of(self.md5, Algorithm::Md5),
@@ -369,6 +399,7 @@ impl Kept {
 impl User {
     fn new(
         name: &str,
+        realm: &str,
         hash: Hash,
         (sha256, md5): Digests,
         (owned, disabled, created_s): (bool, bool, i64),
@@ -378,7 +409,7 @@ impl User {
             hash,
             sha256: sha256.map(Into::into),
             md5: md5.map(Into::into),
-            name_sha256: Algorithm::Sha256.of_name(name),
+            name_sha256: Algorithm::Sha256.of_name(name, realm),
             owned,
             disabled,
             created_s,
@@ -398,11 +429,33 @@ fn is_password(password: &str) -> bool {
         && !password.contains(char::is_control)
 }
 
+/// The realm, which is made with the table and stays. The inner error is a missing one's.
+fn realm(transaction: &Transaction<'_>) -> Result<Result<String, PasswordError>, StoreError> {
+    let known = transaction.query_row("SELECT name FROM realm", [], |row| row.get(0));
+    if let Some(known) = known.optional()? {
+        return Ok(Ok(known));
+    }
+    let mut random = [0; 4];
+    if let Err(error) = getrandom::fill(&mut random) {
+        return Ok(Err(error.into()));
+    }
+    // Not the handset's number, which is nobody's business who may not call.
+    let realm = format!("handset-{}", hex(&random));
+    transaction.execute("INSERT INTO realm (name) VALUES (?1)", [&realm])?;
+    // What was kept for Digest was for another one.
+    transaction.execute(
+        "UPDATE users SET digest_sha256 = NULL, digest_md5 = NULL",
+        [],
+    )?;
+    Ok(Ok(realm))
+}
+
 /// Puts into the table what the configuration has newly to say. The inner error is a password's.
 fn configure(
     transaction: &Transaction<'_>,
     configured: &[Configured],
     kept: Kept,
+    realm: &str,
     now_s: i64,
 ) -> Result<Result<(), PasswordError>, StoreError> {
     let said = pairs(transaction, "SELECT name, hash FROM configured_users")?;
@@ -423,7 +476,7 @@ fn configure(
             continue;
         }
         let (sha256, md5) = match secret {
-            Secret::Password(password) => kept.digests(name, password),
+            Secret::Password(password) => kept.digests(name, realm, password),
             Secret::Hash(_) => (None, None),
         };
         transaction.execute(
@@ -471,7 +524,10 @@ fn pairs(
     rows.collect()
 }
 
-fn read(transaction: &Transaction<'_>) -> Result<BTreeMap<Arc<str>, User>, StoreError> {
+fn read(
+    transaction: &Transaction<'_>,
+    realm: &str,
+) -> Result<BTreeMap<Arc<str>, User>, StoreError> {
     let mut select = transaction.prepare(
         "SELECT name, hash, digest_sha256, digest_md5, owned, disabled, created_s FROM users ORDER BY name LIMIT ?1",
     )?;
@@ -485,7 +541,7 @@ fn read(transaction: &Transaction<'_>) -> Result<BTreeMap<Arc<str>, User>, Store
         let (name, hash, digests, rest) = row?;
         match Hash::parse(&hash) {
             Ok(hash) => {
-                let user = User::new(&name, hash, digests, rest);
+                let user = User::new(&name, realm, hash, digests, rest);
                 users.insert(Arc::clone(&user.name), user);
             }
             // Some other program wrote it: nobody signs in with it.
@@ -516,6 +572,8 @@ fn write(connection: &Connection, user: &User) -> Result<(), StoreError> {
 
 fn remove(transaction: &Transaction<'_>, name: &str) -> Result<(), StoreError> {
     transaction.execute("DELETE FROM users WHERE name = ?1", [name])?;
+    idempotency::forget_user(transaction, name)?;
+    tasks::forget_user(transaction, name)?;
     access::forget_user(transaction, name)
 }
 
@@ -571,9 +629,7 @@ mod tests {
         assert!(matches!(again, Err(ChangeError::Taken)));
         users.set_password("zoë", "another one").await.unwrap();
         assert!(has(&users, "zoë", "another one") && !has(&users, "zoë", "long enough"));
-        let hidden = Name::Hashed(Algorithm::Sha256.of_name("zoë"));
-    idempotency::forget_user(transaction, name)?;
-    tasks::forget_user(transaction, name)?;
+        let hidden = Name::Hashed(Algorithm::Sha256.of_name("zoë", users.realm()));
         assert!(users.answering(&hidden, Algorithm::Sha256).is_some());
         users.set_disabled("zoë", true).await.unwrap();
         assert!(users.named("zoë").is_none());
@@ -594,6 +650,39 @@ mod tests {
             Err(ChangeError::Unknown)
         ));
         assert!(matches!(users.unlock("zoë"), Err(ChangeError::Unknown)));
+    }
+
+    /// The owner's browser is closed while the change is made.
+    #[tokio::test]
+    async fn r49_a_change_that_was_begun_counts_though_nobody_waits_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let users = open(dir.path(), &[], KEPT).await;
+        for name in ["alice", "bob"] {
+            users.add(name, "long enough").await.unwrap();
+        }
+        // Something that the database does first, so that both changes are still to be made when nobody waits any more.
+        let (go_on, wait) = std::sync::mpsc::channel::<()>();
+        let busy = users.store.run(move |_database| {
+            let _ = wait.recv();
+            Ok(())
+        });
+        let mut busy = Box::pin(busy);
+        assert!(begun(&mut busy).await);
+        assert!(begun(&mut Box::pin(users.delete("alice"))).await);
+        drop(go_on);
+        busy.await.unwrap();
+        // The next change waits for the one before.
+        users.set_disabled("bob", true).await.unwrap();
+        assert!(users.named("alice").is_none(), "a deleted user can't call");
+        assert_eq!(users.list().len(), 1);
+    }
+
+    /// Lets a future begin; whether it is still under way.
+    async fn begun<F: Future + Unpin>(future: &mut F) -> bool {
+        std::future::poll_fn(|context| {
+            std::task::Poll::Ready(std::pin::Pin::new(&mut *future).poll(context).is_pending())
+        })
+        .await
     }
 
     #[tokio::test]
@@ -624,12 +713,16 @@ mod tests {
         let said = [configured("alice", "one")];
         let digest = |users: &Users| users.named("alice").unwrap().kept(Algorithm::Sha256);
         let off = Kept::default();
-        assert!(digest(&open(dir.path(), &said, KEPT).await).is_some());
+        let first = open(dir.path(), &said, KEPT).await;
+        assert!(digest(&first).is_some());
         assert!(digest(&open(dir.path(), &said, off).await).is_none());
-        let again = digest(&open(dir.path(), &said, KEPT).await);
-        assert_eq!(
-            again.as_deref(),
-            Some(&*Algorithm::Sha256.of_password("alice", "one"))
-        );
+        let again = open(dir.path(), &said, KEPT).await;
+        assert_eq!(again.realm(), first.realm(), "it stays");
+        let kept = Algorithm::Sha256.of_password("alice", again.realm(), "one");
+        assert_eq!(digest(&again).as_deref(), Some(&*kept));
+        // On another handset the same password is kept as something else.
+        let elsewhere = tempfile::tempdir().unwrap();
+        let other = open(elsewhere.path(), &said, KEPT).await;
+        assert_ne!(digest(&other).as_deref(), Some(&*kept));
     }
 }
