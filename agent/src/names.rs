@@ -46,7 +46,14 @@ impl Names {
             }
             self.names().remove(&to.host);
         }
-        let found = lookup_host((to.host.as_str(), to.port)).await?;
+        let found = match lookup_host((to.host.as_str(), to.port)).await {
+            Ok(found) => found,
+            // While names can't be looked up, where it was is the best guess there is.
+            Err(error) => match self.last(&to.host) {
+                Some(addresses) => return dial(&addresses, to.port).await,
+                None => return Err(error),
+            },
+        };
         let addresses: Vec<_> = found
             .map(|address| address.ip())
             .take(ADDRESSES_MAX)
@@ -64,6 +71,10 @@ impl Names {
         let names = self.names();
         let known = names.get(host).filter(|known| known.at.elapsed() < FRESH)?;
         Some(known.addresses.clone())
+    }
+
+    fn last(&self, host: &str) -> Option<Vec<IpAddr>> {
+        Some(self.names().get(host)?.addresses.clone())
     }
 
     fn remember(&self, host: &str, addresses: Vec<IpAddr>) {
@@ -125,6 +136,25 @@ mod tests {
         assert!(names.connect(&to).await.is_err());
         assert!(names.connect(&named("127.0.0.1", port)).await.is_err());
         assert!(names.known("127.0.0.1").is_none());
+    }
+
+    #[tokio::test]
+    async fn r10_a_gateway_is_found_where_it_was_while_names_can_not_be_looked_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        // No name service has this one.
+        let (names, to) = (Names::default(), named("..", port));
+        assert!(names.connect(&to).await.is_err());
+        let known = Known {
+            addresses: vec![IpAddr::from([127, 0, 0, 1])],
+            at: Instant::now().checked_sub(FRESH).unwrap(),
+        };
+        names.names().insert(to.host.clone(), known);
+        assert!(
+            names.known(&to.host).is_none(),
+            "it is to be looked up again"
+        );
+        names.connect(&to).await.unwrap();
     }
 
     #[test]
