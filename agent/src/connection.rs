@@ -342,7 +342,9 @@ impl Line {
             HandsetEvent::Closed(code) => return Some(End::Closed(code)),
             HandsetEvent::BadGateway(code) => return Some(End::BadGateway(code)),
             HandsetEvent::Silent => {
-                if let Some(learning) = learning {
+                // A CONNECT that nobody answered tells nothing of silences.
+                let registered = self.timeouts_s[1].load(Ordering::Relaxed) > 0;
+                if let Some(learning) = learning.filter(|_| registered) {
                     learning.died();
                 }
                 return Some(End::Silent);

@@ -262,7 +262,7 @@ impl Lessons {
             .map(|lesson| lesson.used)
             .max()
             .unwrap_or_default()
-            + 1;
+            .saturating_add(1);
         if learners.len() >= NETWORKS_MAX && !learners.contains_key(&key) {
             let oldest = learners.iter().min_by_key(|(_, lesson)| lesson.used);
             if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
@@ -526,6 +526,15 @@ mod tests {
             lessons.of(&gateway(n), local);
         }
         assert_eq!(lessons.learners().len(), NETWORKS_MAX);
+        let wild = r#"{"g0:7000 from 10.1.2.0/24": {"used": 18446744073709551615, "learner": {"proven_s": 0,
+            "failed_s": 0, "trial_s": 4294967295, "survived": 4294967295, "retry_after": 0}}}"#;
+        std::fs::write(&path, wild).unwrap();
+        assert_eq!(
+            Lessons::open(BOUNDS, &path)
+                .of(&gateway(0), local)
+                .timeout_s(),
+            3_600
+        );
         std::fs::write(&path, "junk").unwrap();
         assert_eq!(
             Lessons::open(BOUNDS, &path)
