@@ -84,13 +84,18 @@ impl DataChannels {
         }
     }
 
-    /// Waits until the channels that are open have ended, and opens no more.
+    /// Waits until the channels that are open have ended, and who else was asking is answered; opens no more.
     pub async fn finish(&self) {
         self.shared.serve.leave();
         let all = u32::try_from(self.shared.config.channels_max).unwrap_or(u32::MAX);
         if self.shared.slots.acquire_many(all).await.is_ok() {
             self.shared.slots.close();
         }
+        self.shared.serve.answered().await;
+    }
+
+    /// Waits until what was done is written down.
+    pub async fn written(&self) {
         self.shared.serve.finish().await;
     }
 }
@@ -163,7 +168,7 @@ impl Taken {
             Err(_) => return Err(late("the data channel could not be opened in time")),
         };
         opened.notify_one();
-        add(&self.shared.status.counts().requests);
+        add(&self.shared.status.counts().channels_opened);
         Ok(channel)
     }
 }

@@ -165,10 +165,7 @@ fn status(config: &Config, json: bool) -> ExitCode {
     let snapshot = match told::ask(socket) {
         Ok(snapshot) => snapshot,
         Err(error) => {
-            eprintln!(
-                "{}: no agent answers there: {error}; is it running?",
-                socket.display()
-            );
+            eprintln!("{}: {}", socket.display(), told::advice(&error));
             return ExitCode::FAILURE;
         }
     };
@@ -183,7 +180,7 @@ fn run(config: &Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // For names and password hashes; the thread is gone again soon after.
-        .max_blocking_threads(2)
+        .max_blocking_threads(4)
         .build()
         .context("starting the runtime")?;
     runtime.block_on(async {

@@ -53,6 +53,13 @@ impl Serve {
         }
     }
 
+    /// Waits for requests in progress that did not come by data channels.
+    pub async fn answered(&self) {
+        if let Self::Builtin(builtin) = self {
+            builtin.answered().await;
+        }
+    }
+
     /// The agent has answered all it had in hand.
     pub async fn finish(&self) {
         if let Self::Builtin(builtin) = self {

@@ -59,8 +59,8 @@ pub struct Counts {
     pub losses: AtomicU64,
     /// KEEPALIVEs that were answered.
     pub keepalives: AtomicU64,
-    /// Requests that were signalled and taken.
-    pub requests: AtomicU64,
+    /// Data channels that were opened, one for each request that was signalled; a kept one brings more of them.
+    pub channels_opened: AtomicU64,
     /// Requests that were signalled and left to the gateway.
     pub requests_left: AtomicU64,
     /// Data channels that are open.
@@ -92,8 +92,8 @@ pub struct Snapshot {
     pub reconnects: u64,
     /// Why the last connection ended or could not be made.
     pub last_fault: Option<String>,
-    /// Requests that were taken.
-    pub requests: u64,
+    /// Data channels that were opened, one for each request that was signalled; a kept one brings more of them.
+    pub channels_opened: u64,
     /// Requests that were left to the gateway: too many at once.
     pub requests_left: u64,
     /// Data channels that are open.
@@ -201,7 +201,7 @@ impl Status {
             keepalives: count(&counts.keepalives),
             reconnects: count(&counts.registrations).saturating_sub(1),
             last_fault: link.last_fault,
-            requests: count(&counts.requests),
+            channels_opened: count(&counts.channels_opened),
             requests_left: count(&counts.requests_left),
             channels: count(&counts.channels),
             prompts: prompts.map(|prompts| prompts() as u64),
@@ -258,8 +258,8 @@ impl fmt::Display for Snapshot {
         }
         writeln!(
             f,
-            "requests    {} taken, {} left to the gateway, {} channels open",
-            self.requests, self.requests_left, self.channels
+            "channels    {} opened for requests, {} open now, {} requests left to the gateway",
+            self.channels_opened, self.channels, self.requests_left
         )?;
         if let Some(prompts) = self.prompts {
             writeln!(f, "prompts     {prompts} waiting for the owner")?;
@@ -302,6 +302,12 @@ mod tests {
             "{told}"
         );
         assert!(told.contains("2 waiting for the owner"), "{told}");
+        add(&status.counts().channels_opened);
+        let told = status.snapshot().to_string();
+        assert!(
+            told.contains("channels    1 opened for requests, 0 open now"),
+            "{told}"
+        );
         status.ended("lost".to_owned(), true);
         assert!(status.snapshot().registered, "another one took over");
         status.ended("lost".to_owned(), false);

@@ -5,9 +5,17 @@ mod support;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
+use std::sync::Arc;
 
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use support::front::curl;
-use support::{Agent, Gateway, Signaling, until};
+use support::{Agent, Gateway, Signaling, soon, until};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 const CONFIG: &str = "[[user]]\nname = \"alice\"\npassword = \"wonderland\"\n\
     [consent]\nenabled = false\n[https]\nlisten = \"127.0.0.1:0\"\n[builtin]\ndatabase = \"handset.db\"\n";
@@ -15,7 +23,7 @@ const CONFIG: &str = "[[user]]\nname = \"alice\"\npassword = \"wonderland\"\n\
 /// A handset, the port of its listener, and the certificate that it made.
 struct Handset {
     _gateway: Gateway,
-    _signaling: Signaling,
+    signaling: Signaling,
     agent: Agent,
     port: u16,
     certificate: String,
@@ -33,13 +41,29 @@ impl Handset {
                 .display()
                 .to_string(),
             _gateway: gateway,
-            _signaling: signaling,
+            signaling,
             agent,
         }
     }
 
     fn url(&self, path: &str) -> String {
         format!("https://localhost:{}{path}", self.port)
+    }
+
+    /// A connection that is shaken and has asked for nothing yet.
+    async fn connect(&self) -> TlsStream<tokio::net::TcpStream> {
+        let mut roots = RootCertStore::empty();
+        let certificate = CertificateDer::from_pem_file(&self.certificate).unwrap();
+        roots.add(certificate).unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let stream = tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await;
+        let name = ServerName::try_from("localhost").unwrap();
+        let shaken = TlsConnector::from(Arc::new(config)).connect(name, stream.unwrap());
+        soon("a handshake", shaken).await.unwrap()
     }
 }
 
@@ -243,4 +267,39 @@ async fn r48_the_certificate_is_the_owners_or_lasts() {
         200
     );
     assert!(!agent.path("handset.db.key.pem").exists());
+}
+
+#[tokio::test]
+async fn r48_a_request_in_progress_is_answered_when_the_agent_ends() {
+    let mut handset = Handset::start(&format!("shutdown_timeout_ms = 600000\n{CONFIG}")).await;
+    // Those who ask for nothing do not hold it up: one that is idle, and one that does not even shake hands.
+    let mut idle = handset.connect().await;
+    let _silent = TcpStream::connect(("127.0.0.1", handset.port)).unwrap();
+    let mut asking = handset.connect().await;
+    let body = r#"{"name":"Ada"}"#;
+    let head = format!(
+        "POST /contacts HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic YWxpY2U6d29uZGVybGFuZA==\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\nExpect: 100-continue\r\n\r\n",
+        body.len()
+    );
+    asking.write_all(head.as_bytes()).await.unwrap();
+    let mut go_on = [0; 25];
+    let read = asking.read_exact(&mut go_on);
+    soon("the body is waited for", read).await.unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    handset.agent.terminate();
+    assert_eq!(handset.signaling.line().await.as_deref(), Some("BYE"));
+    until("nobody else comes in", || {
+        TcpStream::connect(("127.0.0.1", handset.port)).is_err()
+    })
+    .await;
+    asking.write_all(body.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    let read = asking.read_to_string(&mut answer);
+    soon("the answer", read).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+    let mut rest = Vec::new();
+    let ended = soon("the idle one is closed", idle.read_to_end(&mut rest)).await;
+    assert!(rest.is_empty(), "{ended:?}");
+    assert!(handset.agent.ended().await.success());
 }

@@ -8,18 +8,19 @@
 //! | [`web`] | the URLs: who is calling, which manager, errors in one form |
 //! | [`authentication`] | who is calling |
 //! | [`personal_data`] | the manager of lists and items, the same for every resource |
+//! | [`conditional`] | tags of what is told, and the conditions that callers set with them |
 //! | [`representation`], [`json`], [`xml`], [`vcard`], [`jscontact`], [`icalendar`] | which form is wanted or sent, and the forms |
-//! | [`content_line`], [`contacts`] | lines of vCard and iCalendar, and what a card says of a contact |
+//! | [`content_line`], [`contacts`], [`mime`], [`sms_pdu`] | lines of vCard and iCalendar, what a card says of a contact; messages as they travel |
 //! | [`media`], [`parts`] | files: images, sounds, videos, attachments, as they come and as they go |
 //! | [`respond_async`] | who would not wait for the owner gets a task |
-//! | [`state`], [`services`] | the managers of state and of services |
+//! | [`state`], [`services`], [`capabilities`] | the managers of state and of services; what the hardware has |
 //! | [`tasks`], [`idempotency`] | what takes time; what is sent twice is done once |
 //! | [`consent`] | the notifier: nothing is done without its permit, and everything is written into the audit log |
 //! | [`openapi`] | what all this is, for programs |
 //! | [`store`], [`blobs`], [`import`] | SQLite, and what is brought into it at start |
 //! | [`inbox`], [`call_book`] | what comes to the handset by itself |
 //! | [`events`] | who is told what happens |
-//! | [`handset`], [`resource`], [`descriptions`], [`problem`] | passive: what the managers share, descriptions, errors |
+//! | [`handset`], [`resource`], [`descriptions`], [`answer`], [`problem`] | passive: what the managers share, descriptions, answers, errors |
 
 pub mod answer;
 pub mod authentication;
@@ -72,18 +73,18 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use authentication::{Authentication, AuthenticationConfig, DoorError};
+use call_book::CallBook;
 use consent::{ConsentConfig, Gate};
 use events::Events;
 use handset::Handset;
-use call_book::CallBook;
-use idempotency::Keys;
 use https::{Https, HttpsConfig, HttpsError};
+use idempotency::Keys;
 use store::{Store, StoreError};
 use tasks::Tasks;
 
-use crate::status::Status;
 use crate::device::simulated::{Simulated, SimulatedConfig};
 use crate::owner::{OwnerConfig, OwnerError, Screen};
+use crate::status::Status;
 
 /// How long the head of a request may take on a channel that is not kept.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -142,7 +143,7 @@ pub struct Builtin {
     router: Router,
     linger: Duration,
     /// Takes connections as long as somebody has it.
-    _https: Option<Arc<Https>>,
+    https: Option<Arc<Https>>,
     /// Is there as long as somebody has it.
     _screen: Option<Screen>,
     tasks: Tasks,
@@ -174,8 +175,8 @@ impl Builtin {
         let simulated = Simulated::new(config.device.clone());
         let events = Events::default();
         let gate = Gate::start(&store, &events, &config.consent).await;
-        let handset = Handset {
         let keys = Keys::open(&store).await;
+        let handset = Handset {
             store,
             gate: gate.map_err(failed(&config.database))?,
             device: simulated.clone(),
@@ -197,15 +198,7 @@ impl Builtin {
             .map_err(failed(&config.database))?;
         let screen = match &config.owner {
             Some(owner) => {
-                let (status, msisdn) = (status.clone(), owner.msisdn.digits().to_string());
-                let connection = Arc::new(move || {
-                    let mut connection = status.connection();
-                    connection["msisdn"] = msisdn.as_str().into();
-                    connection
-                });
-                let api = crate::owner::api::router(&handset, &authentication, connection);
-                let api = api.unwrap_or_default();
-                Some(Screen::start(owner, api, Some(simulated.clone())).await?)
+                Some(screen(owner, &handset, &authentication, &simulated, status).await?)
             }
             None => None,
         };
@@ -220,7 +213,7 @@ impl Builtin {
             router,
             tasks,
             gate,
-            _https: https.map(Arc::new),
+            https: https.map(Arc::new),
             _screen: screen,
             linger: Duration::from_secs(config.linger_s.into()),
             simulated: Some(simulated),
@@ -229,8 +222,19 @@ impl Builtin {
 
     /// The agent is ending: answers those who wait for what may take long, and lets go of those who listen.
     pub fn leave(&self) {
+        if let Some(https) = &self.https {
+            https.close();
+        }
         self.tasks.close();
         self.gate.leave();
+    }
+
+    /// Waits for those who asked over TLS, as data channels are waited for, and for the services that are under way.
+    pub async fn answered(&self) {
+        if let Some(https) = &self.https {
+            https.finish().await;
+        }
+        self.tasks.finish().await;
     }
 
     /// The agent has answered all it had in hand: what is written behind a request's back is on the disk after this.
@@ -256,6 +260,24 @@ impl Builtin {
         Pin::new(&mut connection).await?;
         Ok(connection.into_parts().io.into_inner())
     }
+}
+
+/// The owner's screen, on which this handset is asked about, managed and, as there is no hardware, played.
+async fn screen(
+    owner: &OwnerConfig,
+    handset: &Handset,
+    authentication: &Authentication,
+    simulated: &Arc<Simulated>,
+    status: &Status,
+) -> Result<Screen, OwnerError> {
+    let (status, msisdn) = (status.clone(), owner.msisdn.digits().to_string());
+    let connection = Arc::new(move || {
+        let mut connection = status.connection();
+        connection["msisdn"] = msisdn.as_str().into();
+        connection
+    });
+    let api = crate::owner::api::router(handset, authentication, connection);
+    Screen::start(owner, api.unwrap_or_default(), Some(Arc::clone(simulated))).await
 }
 
 /// What stands before the paths that a caller sees: the gateway's path form takes `/<msisdn>` away and names it in

@@ -46,11 +46,11 @@ pub const RECONNECTS: Metric = (
     "counter",
     "Registrations after the first.",
 );
-/// Requests taken.
-pub const REQUESTS: Metric = (
-    "everline_agent_requests_total",
+/// Data channels opened.
+pub const CHANNELS_OPENED: Metric = (
+    "everline_agent_data_channels_opened_total",
     "counter",
-    "Requests that were signalled and taken.",
+    "Data channels that were opened, one for each request that was signalled; one that is kept (linger_s) brings more.",
 );
 /// Requests left.
 pub const REQUESTS_LEFT: Metric = (
@@ -85,7 +85,7 @@ pub const ALL: &[Metric] = &[
     SURVIVED,
     KEEPALIVES,
     RECONNECTS,
-    REQUESTS,
+    CHANNELS_OPENED,
     REQUESTS_LEFT,
     CHANNELS,
     PROMPTS,
@@ -104,7 +104,7 @@ pub fn text(snapshot: &Snapshot) -> String {
         snapshot.learnt.map_or(0, |learnt| learnt.survived_s).into(),
         snapshot.keepalives,
         snapshot.reconnects,
-        snapshot.requests,
+        snapshot.channels_opened,
         snapshot.requests_left,
         snapshot.channels,
         snapshot.prompts.unwrap_or_default(),

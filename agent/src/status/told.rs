@@ -94,6 +94,20 @@ pub fn ask(socket: &Path) -> io::Result<Snapshot> {
     Ok(serde_json::from_slice(&text)?)
 }
 
+/// What to tell a person who asked in vain.
+pub fn advice(error: &io::Error) -> String {
+    use io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied};
+    match error.kind() {
+        PermissionDenied => {
+            format!("it is another user's agent: {error}; ask as the user who runs it")
+        }
+        NotFound | ConnectionRefused => {
+            format!("no agent answers there: {error}; is it running?")
+        }
+        _ => format!("the agent there gives no status: {error}"),
+    }
+}
+
 impl Drop for Told {
     fn drop(&mut self) {
         if let Some(socket) = &self.socket {
@@ -180,4 +194,17 @@ async fn answer(mut stream: TcpStream, status: &Status) -> io::Result<()> {
     );
     write.write_all(answer.as_bytes()).await?;
     write.shutdown().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r10_who_asks_in_vain_is_told_what_to_do() {
+        let told = |kind: io::ErrorKind| advice(&kind.into());
+        assert!(told(io::ErrorKind::PermissionDenied).contains("ask as the user who runs it"));
+        assert!(told(io::ErrorKind::NotFound).contains("is it running?"));
+        assert!(!told(io::ErrorKind::TimedOut).contains("is it running?"));
+    }
 }

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -80,6 +80,7 @@ pub(super) fn load(
     };
     tracing::info!(certificate = %certificate.display(), sha256 = %fingerprint(first), "the certificate of the TLS listener");
     let private = PrivateKeyDer::from_pem_file(&key).map_err(failed(&key))?;
+    guard(&key);
     let unfit = |source| CertificateError::Unfit {
         path: certificate,
         source,
@@ -134,30 +135,48 @@ fn own(listen: IpAddr, beside: &Path) -> Result<(PathBuf, PathBuf), CertificateE
     params.not_after = now + LIFE;
     let pair = KeyPair::generate()?;
     let signed = params.self_signed(&pair)?;
+    // The certificate last: where it is, its key is.
     write(&key, 0o600, &pair.serialize_pem())?;
     write(&certificate, 0o644, &signed.pem())?;
     tracing::info!(certificate = %certificate.display(), "a certificate was made");
     Ok((certificate, key))
 }
 
+/// Written whole under another name first: a flat battery leaves no half of a file, with which no start succeeds.
 fn write(path: &Path, mode: u32, text: &str) -> Result<(), CertificateError> {
-    let written = OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(mode)
-        .open(path)
-        .and_then(|mut file| file.write_all(text.as_bytes()));
-    written.map_err(|source| CertificateError::Write {
+    let mut fresh = path.as_os_str().to_owned();
+    fresh.push(".new");
+    let written = || {
+        match std::fs::remove_file(&fresh) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            // One that was left behind might be readable for others.
+            _ => {}
+        }
+        let mut file = OpenOptions::new()
+            .create_new(true)
+            .write(true)
+            .mode(mode)
+            .open(&fresh)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&fresh, path)
+    };
+    written().map_err(|source| CertificateError::Write {
         path: path.to_owned(),
         source,
     })
 }
 
+/// Says it if others on the handset can read the key: whoever has it can pose as the handset.
+fn guard(key: &Path) {
+    let mode = std::fs::metadata(key).map(|found| found.permissions().mode());
+    if mode.is_ok_and(|mode| mode & 0o004 != 0) {
+        tracing::warn!(key = %key.display(), "everybody on this handset can read the key of the TLS listener: chmod 600 it");
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     fn config(files: Option<(PathBuf, PathBuf)>) -> HttpsConfig {
@@ -180,6 +199,18 @@ mod tests {
         );
         load(&config(None), &database).unwrap();
         assert_eq!(std::fs::read(&key).unwrap(), made);
+        // Broken off between the two: both are made anew, and nothing that was left behind opens the key to others.
+        let certificate = dir.path().join("handset.db.certificate.pem");
+        std::fs::remove_file(&certificate).unwrap();
+        let left = dir.path().join("handset.db.key.pem.new");
+        std::fs::write(&left, "half a k").unwrap();
+        load(&config(None), &database).unwrap();
+        assert_ne!(std::fs::read(&key).unwrap(), made);
+        assert_eq!(
+            std::fs::metadata(&key).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        assert!(certificate.exists() && !left.exists());
     }
 
     #[test]
