@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use everline_protocol::Millis;
+use everline_protocol::{ErrorCode, Millis};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -21,6 +21,9 @@ use crate::status::{Status, add};
 
 /// Reports that wait for the manager at most.
 const REPORTS_MAX: usize = 16;
+
+/// How long writing down the last of what was done may take.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long saying BYE may take.
 const BYE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -52,6 +55,7 @@ pub async fn run(
         epoch: Instant::now(),
         number: 0,
         next: Some(pace.first()),
+        put_off: None,
         pace,
         coming: None,
         live: None,
@@ -77,6 +81,10 @@ pub async fn run(
     {
         tracing::warn!("requests were still in progress");
     }
+    // Also if some were cut off: what others did is to stand in the audit log.
+    if timeout(WRITE_TIMEOUT, channels.written()).await.is_err() {
+        tracing::warn!("the last of what was done could not be written down in time");
+    }
 }
 
 struct Manager {
@@ -86,8 +94,10 @@ struct Manager {
     epoch: Instant,
     /// Of the connection that was started last.
     number: u64,
-    /// The next attempt, unless one is coming or none is wanted.
+    /// The next attempt, if one is wanted. While one is coming it is a RECONNECT's alone, which takes its place.
     next: Option<Dial>,
+    /// The return to a gateway of higher preference that would be next, were another timeout not asked for first.
+    put_off: Option<Dial>,
     /// Not registered yet.
     coming: Option<Attempt>,
     /// Registered.
@@ -150,7 +160,7 @@ impl Manager {
                 let status = &self.surroundings.status;
                 status.registered(attempt.dial.to.to_string(), timeout_s, learnt);
                 attempt.since = self.now();
-                self.next = self.pace.registered(&attempt.dial, attempt.since);
+                self.next = self.after(&attempt);
                 // The new session is there: only now is the one that it replaces closed (PROTOCOL 3.4).
                 drop(self.live.replace(attempt));
             }
@@ -158,10 +168,8 @@ impl Manager {
             Report::Reconnect { .. } | Report::Learnt { .. } => self.coming = Some(attempt),
             Report::Ended(end) if attempt.dial.optional && self.live.is_some() => {
                 tracing::info!(gateway = %attempt.dial.to, "the handset stays where it is: {end}");
-                let live = self.live.as_ref().map(|live| live.dial.clone());
-                let now = self.now();
-                self.next = live.and_then(|live| self.pace.return_failed(&live, now));
                 self.surroundings.status.ended(end.to_string(), true);
+                self.stay(&attempt.dial);
             }
             Report::Ended(end) => self.wait(&attempt, &end, None),
         }
@@ -170,7 +178,12 @@ impl Manager {
     fn of_live(&mut self, attempt: Attempt, report: Report) {
         match report {
             Report::Reconnect { after, to } => {
-                if self.coming.is_none() {
+                // One that is coming only for something better is no answer to it, and may come to nothing.
+                if self
+                    .coming
+                    .as_ref()
+                    .is_none_or(|coming| coming.dial.optional)
+                {
                     tracing::info!(
                         after_ms = after.0,
                         "the gateway asks the handset to register anew"
@@ -185,20 +198,52 @@ impl Manager {
                     self.coming.is_none() && self.next.as_ref().is_none_or(|next| next.optional);
                 if renew && free {
                     tracing::debug!("another keep-alive timeout is asked for");
+                    self.put_off = self.next.take();
                     self.next = Some(self.pace.renew(&attempt.dial, self.now()));
                 }
                 self.live = Some(attempt);
             }
             Report::Registered { .. } => self.live = Some(attempt),
-            // The one that is coming replaced it: as it should.
             Report::Ended(end) if self.coming.is_some() => {
                 tracing::debug!("the old connection ended: {end}");
+                // The one that is coming replaced it, as it should; otherwise there is none for the moment.
+                if !matches!(end, End::Closed(ErrorCode::Replaced)) {
+                    add(&self.surroundings.status.counts().losses);
+                    self.surroundings.status.ended(end.to_string(), false);
+                }
             }
             Report::Ended(end) => {
                 let lived = self.now().since(attempt.since);
                 self.wait(&attempt, &end, Some(lived));
             }
         }
+    }
+
+    /// What is next once `attempt` is registered.
+    fn after(&mut self, attempt: &Attempt) -> Option<Dial> {
+        let Attempt { dial, since, .. } = attempt;
+        let renewed = self
+            .live
+            .as_ref()
+            .is_some_and(|live| live.dial.to == dial.to);
+        let put_off = self.put_off.take().filter(|_| renewed);
+        // A RECONNECT that came meanwhile is not answered by another session with the same gateway.
+        let asked = self.next.take().filter(|next| renewed && !next.optional);
+        asked.or_else(|| self.pace.registered(dial, put_off, *since))
+    }
+
+    /// An attempt at something better failed, and the session goes on.
+    fn stay(&mut self, failed: &Dial) {
+        let (Some(live), None) = (&self.live, &self.next) else {
+            // A RECONNECT came meanwhile.
+            return;
+        };
+        let (live, put_off, now) = (live.dial.clone(), self.put_off.take(), self.now());
+        self.next = match failed.to == live.to {
+            // It was for another timeout, which says nothing of gateways of higher preference.
+            true => self.pace.registered(&live, put_off, now),
+            false => self.pace.return_failed(&live, now),
+        };
     }
 
     fn wait(&mut self, attempt: &Attempt, end: &End, lived: Option<Millis>) {

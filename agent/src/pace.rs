@@ -90,9 +90,10 @@ impl Pace {
         match to {
             Some(to) => Dial {
                 at,
-                to,
                 optional: false,
-                gateway: None,
+                // If it is one of ours, those that are preferred to it are returned to in time.
+                gateway: self.gateways.iter().position(|known| known.address == to),
+                to,
             },
             // The address in use, which may be a balancer in front of others (PROTOCOL 3.4).
             None => Dial {
@@ -104,24 +105,27 @@ impl Pace {
     }
 
     /// A connection was registered; `Some`: at a gateway that others are preferred to, of which this is to be tried in
-    /// time, while the session goes on.
-    pub fn registered(&self, at: &Dial, now: Millis) -> Option<Dial> {
+    /// time, while the session goes on. `put_off`: one that was to be tried when the session was renewed, which is not a
+    /// reason to begin waiting anew.
+    pub fn registered(&self, at: &Dial, put_off: Option<Dial>, now: Millis) -> Option<Dial> {
         let preferred = at.gateway.filter(|gateway| *gateway > 0)?;
         let wait = Millis(RETURN_FIRST.0 << self.returns.min(RETURN_DOUBLINGS_MAX));
         let due = |index: &usize| self.gateways[*index].not_before.max(now + wait);
         let index = (0..preferred).min_by_key(due)?;
-        Some(Dial {
+        let fresh = Dial {
             at: due(&index),
             to: self.gateways[index].address.clone(),
             optional: true,
             gateway: Some(index),
-        })
+        };
+        let sooner = put_off.filter(|put_off| put_off.at < fresh.at);
+        Some(sooner.unwrap_or(fresh))
     }
 
     /// An attempt to return to a gateway failed; `live` is where the session still is.
     pub fn return_failed(&mut self, live: &Dial, now: Millis) -> Option<Dial> {
         self.returns = self.returns.saturating_add(1);
-        self.registered(live, now)
+        self.registered(live, None, now)
     }
 
     /// The same gateway once more, at once: with another timeout.
@@ -274,13 +278,17 @@ mod tests {
         let mut pace = pace(2);
         let second = pace.ended(&lost(), &pace.first(), None, NOW, 7);
         assert_eq!(second.to.port, 2);
-        let back = pace.registered(&second, NOW).unwrap();
+        let back = pace.registered(&second, None, NOW).unwrap();
         assert_eq!(
             (back.to.port, back.at),
             (1, NOW + Millis::from_secs(1_200)),
             "it failed once"
         );
-        assert_eq!(pace.registered(&pace.first(), NOW), None, "there it stays");
+        assert_eq!(
+            pace.registered(&pace.first(), None, NOW),
+            None,
+            "there it stays"
+        );
         // In vain again and again: the waits grow, and end growing.
         let mut waits = Vec::new();
         for _ in 0..5 {
@@ -292,13 +300,13 @@ mod tests {
         let dial = pace.ended(&lost(), &back, Some(Millis(5)), NOW, 7);
         assert_eq!(dial.to.port, 2);
         assert_eq!(
-            pace.registered(&dial, NOW).unwrap().at,
+            pace.registered(&dial, None, NOW).unwrap().at,
             NOW + Millis::from_secs(9_600)
         );
         // Once it was good for a while, all is forgotten.
         pace.ended(&lost(), &back, Some(STEADY), NOW, 7);
         assert_eq!(
-            pace.registered(&second, NOW).unwrap().at,
+            pace.registered(&second, None, NOW).unwrap().at,
             NOW + RETURN_FIRST
         );
     }
@@ -370,5 +378,25 @@ mod tests {
             pace.reconnect(Millis(5), None, &pace.first(), NOW).to.port,
             1
         );
+        // To one of the configured ones: it does not stay there for good.
+        let second = HostPort {
+            host: "g".to_owned(),
+            port: 2,
+        };
+        let dial = pace.reconnect(Millis(5), Some(second), &pace.first(), NOW);
+        let back = pace.registered(&dial, None, NOW).unwrap();
+        assert_eq!((back.to.port, back.optional), (1, true));
+    }
+
+    #[test]
+    fn r10_another_timeout_does_not_put_the_return_off() {
+        let mut pace = pace(2);
+        let second = pace.ended(&lost(), &pace.first(), None, NOW, 7);
+        let back = pace.registered(&second, None, NOW);
+        let later = NOW + Millis::from_secs(600);
+        let renewed = pace.renew(&second, later);
+        assert_eq!(pace.registered(&renewed, back.clone(), later), back);
+        let anew = pace.registered(&renewed, None, later);
+        assert!(anew.unwrap().at > back.unwrap().at, "it would begin anew");
     }
 }

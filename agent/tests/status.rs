@@ -41,7 +41,11 @@ async fn r10_the_status_is_told_to_the_owner() {
         (&120.into(), &90.into())
     );
     assert_eq!(
-        (&told["requests"], &told["keepalives"], &told["reconnects"]),
+        (
+            &told["channels_opened"],
+            &told["keepalives"],
+            &told["reconnects"]
+        ),
         (&1.into(), &1.into(), &0.into())
     );
     let text = command(&["status", "--config"], &agent.path("agent.toml"));
@@ -170,21 +174,7 @@ async fn r10_a_timeout_that_lives_is_lengthened_without_a_gap_and_one_that_dies_
 #[tokio::test]
 async fn r10_another_timeout_is_asked_for_while_the_old_connection_serves() {
     let gateway = Gateway::start().await;
-    let config = format!("timeout_s = \"auto\"\ntimeout_min_s = 1\ntimeout_max_s = 4\n{OPEN}");
-    let agent = Agent::prepare(&[&gateway], &config);
-    let learnt = r#"{"127.0.0.1:PORT from 127.0.0.0/24": {"used": 1,
-        "learner": {"proven_s": 1, "failed_s": null, "trial_s": 1, "survived": 0, "retry_after": 64}}}"#;
-    let port = gateway.address().split(':').next_back().unwrap().to_owned();
-    std::fs::write(agent.path("agent.state"), learnt.replace("PORT", &port)).unwrap();
-    let mut agent = agent;
-    agent.run();
-    let mut old = gateway.accept().await;
-    assert_eq!(asked(&old.register(1).await), 1);
-    survives(&mut old, 1).await;
-    survives(&mut old, 1).await;
-    let mut new = gateway.accept().await;
-    let connect = new.line().await.unwrap();
-    assert_eq!(asked(&connect), 2);
+    let (_agent, mut old, mut new) = renewing(&gateway, "").await;
     assert_eq!(
         gateway.get(&mut old, "/", "").await.status,
         200,
@@ -195,6 +185,85 @@ async fn r10_another_timeout_is_asked_for_while_the_old_connection_serves() {
     assert_eq!(new.line().await.as_deref(), Some("WAITING"));
     assert_eq!(old.line().await, None, "and is closed only then");
     assert_eq!(gateway.get(&mut new, "/", "").await.status, 200);
+}
+
+/// Writes what was learnt of this gateway's network: what survived, and what is being tried.
+fn remember(agent: &Agent, gateway: &Gateway, proven_s: u32, trial_s: &str) {
+    let learnt = format!(
+        r#"{{"{} from 127.0.0.0/24": {{"used": 1, "learner": {{"proven_s": {proven_s}, "failed_s": null,
+            "trial_s": {trial_s}, "survived": 0, "retry_after": 64}}}}}}"#,
+        gateway.address()
+    );
+    std::fs::write(agent.path("agent.state"), learnt).unwrap();
+}
+
+#[tokio::test]
+async fn r10_a_gateway_that_does_not_answer_says_nothing_of_the_network() {
+    let gateway = Gateway::start().await;
+    let config = format!(
+        "timeout_s = \"auto\"\ntimeout_min_s = 1\ntimeout_max_s = 8\nanswer_timeout_ms = 200\n{OPEN}"
+    );
+    let mut agent = Agent::prepare(&[&gateway], &config);
+    remember(&agent, &gateway, 8, "null");
+    agent.run();
+    let mut unanswered = gateway.accept().await;
+    assert_eq!(asked(&unanswered.line().await.unwrap()), 8);
+    assert_eq!(soon("it gives up", unanswered.line()).await, None);
+    let mut again = gateway.accept().await;
+    assert_eq!(
+        asked(&again.register(8).await),
+        8,
+        "nothing was silent too long"
+    );
+}
+
+/// A handset that has a session with a timeout of 1 s, and has just asked on another connection for 2 s.
+async fn renewing(gateway: &Gateway, config: &str) -> (Agent, Signaling, Signaling) {
+    let config =
+        format!("timeout_s = \"auto\"\ntimeout_min_s = 1\ntimeout_max_s = 4\n{config}{OPEN}");
+    let mut agent = Agent::prepare(&[gateway], &config);
+    remember(&agent, gateway, 1, "1");
+    agent.run();
+    let mut old = gateway.accept().await;
+    assert_eq!(asked(&old.register(1).await), 1);
+    survives(&mut old, 1).await;
+    survives(&mut old, 1).await;
+    let mut new = gateway.accept().await;
+    assert_eq!(asked(&new.line().await.unwrap()), 2);
+    (agent, old, new)
+}
+
+#[tokio::test]
+async fn r10_a_reconnect_counts_though_another_timeout_is_being_asked_for() {
+    let (gateway, other) = (Gateway::start().await, Gateway::start().await);
+    let (agent, mut old, mut unanswered) = renewing(&gateway, "answer_timeout_ms = 600000\n").await;
+    old.send(&format!("RECONNECT after=1 to={}", other.address()))
+        .await;
+    let mut moved = other.accept().await;
+    assert!(moved.line().await.unwrap().starts_with("CONNECT "));
+    assert_eq!(unanswered.line().await, None, "it is not waited for");
+    assert_eq!(gateway.get(&mut old, "/", "").await.status, 200, "no gap");
+    moved
+        .send("CONNREGISTERED session=00000000000004d3 timeout=300")
+        .await;
+    assert_eq!(moved.line().await.as_deref(), Some("WAITING"));
+    assert_eq!(old.line().await, None);
+    until("it says where it is", || {
+        status(&agent)["gateway"] == other.address()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn r10_the_status_knows_that_a_session_is_lost_though_another_is_coming() {
+    let gateway = Gateway::start().await;
+    let (agent, old, mut new) = renewing(&gateway, "answer_timeout_ms = 600000\n").await;
+    assert_eq!(status(&agent)["registered"], true);
+    drop(old);
+    until("it is told", || status(&agent)["registered"] == false).await;
+    new.send("CONNREGISTERED session=00000000000004d3 timeout=2")
+        .await;
+    until("it is back", || status(&agent)["registered"] == true).await;
 }
 
 /// The most memory that an idle agent may have, in KiB. That of a release build is 15 MiB; one that is built for tests
