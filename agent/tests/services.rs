@@ -401,6 +401,28 @@ async fn r24_an_sms_that_comes_is_whole_even_if_its_parts_come_before_and_after_
 }
 
 #[tokio::test]
+async fn r24_a_part_whose_others_never_come_is_kept_as_it_is() {
+    let handset = handset().await;
+    let text = "Two parts, of which one is lost on its way. ".repeat(5);
+    let now = time::OffsetDateTime::now_utc();
+    let parts = everline_agent::gsm::sms::deliver("Everline", text.trim(), 9, now).unwrap();
+    assert!(handset.device.receive_tpdu(parts[0].clone()));
+    assert!(handset.device.receive_sms("600333444", "behind").unwrap());
+    handset
+        .becomes("/sms/1", |sms| sms["text"] == "behind")
+        .await;
+    let database = rusqlite::Connection::open(handset.directory.path().join("handset.db")).unwrap();
+    let waiting = database.execute("UPDATE sms_parts SET at_s = 0", []);
+    assert_eq!(waiting.unwrap(), 1);
+    drop(database);
+    let handset = handset.restart().await;
+    let sms = handset.becomes("/sms/2", |_| true).await;
+    let came = sms["text"].as_str().unwrap();
+    assert!(text.starts_with(came) && came.len() > 100, "{sms}");
+    assert_eq!(sms["number"], "Everline");
+}
+
+#[tokio::test]
 async fn r43_r44_messages_go_with_the_handsets_own_files_and_are_kept_as_they_went() {
     let handset = handset().await;
     let photograph = handset.done("photograph", "").await;

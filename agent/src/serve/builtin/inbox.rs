@@ -31,6 +31,7 @@ pub fn start(handset: &Handset) {
         let mut state = HashMap::new();
         // Those that waited when the agent was ended: there may be more room now.
         waiting::take_in(&handset).await;
+        messages::late(&handset).await;
         loop {
             let event = tokio::select! {
                 event = events.recv() => event,

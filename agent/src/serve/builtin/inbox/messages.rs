@@ -24,31 +24,46 @@ pub(super) async fn sms(handset: &Handset, tpdu: Vec<u8>) {
     let Some((sender, joined)) = joined else {
         return came(handset, &SMS, tpdu).await;
     };
+    let take = move |db: &Connection| parts::take(db, &sender, joined, &tpdu);
+    of_parts(handset, take).await;
+}
+
+/// Parts of SMS whose others did not come in time become messages as they are.
+pub(super) async fn late(handset: &Handset) {
+    of_parts(handset, parts::late).await;
+}
+
+/// Keeps the messages that come of parts.
+async fn of_parts(
+    handset: &Handset,
+    take: impl FnOnce(&Connection) -> Result<Vec<Vec<u8>>, StoreError> + Send + 'static,
+) {
     let work = handset.store.run(move |db| {
         db.transaction(|transaction| {
-            let whole = parts::take(transaction, &sender, joined, &tpdu)?;
-            match whole {
-                Some(whole) => add_or_wait(transaction, &SMS, &whole),
-                None => Ok(None),
-            }
+            let messages = take(transaction)?;
+            let added = messages
+                .iter()
+                .map(|message| add_or_wait(transaction, &SMS, message));
+            added.collect::<Result<Vec<_>, _>>()
         })
     });
     match work.await {
-        Ok(Some(id)) => handset.events.tell(message_event(&SMS, id, "received")),
-        Ok(None) => {}
+        Ok(ids) => {
+            for id in ids.into_iter().flatten() {
+                handset.events.tell(message_event(&SMS, id, "received"));
+            }
+        }
         Err(error) => tracing::error!(%error, "a part of an SMS that came can't be kept"),
     }
 }
 
 /// A whole message came, in the form in which messages of its kind are kept.
 pub(super) async fn came(handset: &Handset, resource: &'static Resource, message: Vec<u8>) {
-    let work = handset.store.run(move |db| {
-        db.transaction(|transaction| add_or_wait(transaction, resource, &message))
-    });
+    let work = handset
+        .store
+        .run(move |db| db.transaction(|transaction| add_or_wait(transaction, resource, &message)));
     match work.await {
-        Ok(Some(id)) => handset
-            .events
-            .tell(message_event(resource, id, "received")),
+        Ok(Some(id)) => handset.events.tell(message_event(resource, id, "received")),
         Ok(None) => {}
         Err(error) => tracing::error!(%error, "a message that came can't be kept"),
     }
