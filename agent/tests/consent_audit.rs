@@ -501,3 +501,19 @@ async fn r66_every_url_of_the_owners_api_is_there_with_its_methods() {
         assert_eq!((refused.status, allowed.as_str()), (405, *methods), "{url}");
     }
 }
+
+#[tokio::test]
+async fn r63_what_was_done_is_in_the_log_though_the_agent_was_killed_right_after_it() {
+    let mut handset = Asking::start("").await;
+    handset.owner.permit("alice", "notes", "add").await;
+    for done in 1..=4 {
+        let added = handset
+            .send("alice", "POST /notes", r#"{"title": "one"}"#)
+            .await;
+        assert_eq!(added.status, 201);
+        handset.kill_and_start().await;
+        let audit = handset.owner.get("/api/audit?action=add").await;
+        let lines = audit["audit"].as_array().unwrap();
+        assert_eq!(lines.len(), done, "{audit}");
+    }
+}
