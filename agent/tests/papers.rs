@@ -323,13 +323,14 @@ fn r15_r40_r46_the_description_of_the_api_has_state_services_tasks_and_events() 
         ),
         format!("for {} minutes", respond_async::KEPT.as_secs() / 60),
         format!("one of the last {}", events::BEHIND_MAX),
+        format!("{} callers may wait", tasks::WAITING_MAX),
         format!("{} callers may listen", events::stream::LISTENERS_MAX),
         format!(
             "ends after {} minutes",
             events::stream::LISTEN_MAX.as_secs() / 60
         ),
         format!("1 to {} visible ASCII", idempotency::KEY_BYTES_MAX),
-        format!("for {} hours", idempotency::KEPT.as_secs() / 3600),
+        format!("least {} hours", idempotency::KEPT.as_secs() / 3600),
     ] {
         assert!(api.contains(&said), "{said}");
     }
