@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use support::{Agent, Channel, Gateway, MSISDN, Signaling, command, soon, until};
 
-const OPEN: &str = "authentication = \"none\"\n[builtin]\ndatabase = \"handset.db\"\n[consent]\nenabled = false\n";
+const OPEN: &str =
+    "authentication = \"none\"\n[builtin]\ndatabase = \"handset.db\"\n[consent]\nenabled = false\n";
 
 #[tokio::test]
 async fn r2_r3_r4_it_dials_out_connects_and_waits() {

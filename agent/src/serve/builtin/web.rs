@@ -16,17 +16,17 @@ use quick_xml::escape::escape;
 use serde::Serialize;
 
 use super::authentication::{AUTHENTICATION_INFO, Admitted, Asked, Authentication, Caller};
-use super::consent;
 use super::capabilities;
+use super::consent;
 use super::events;
 use super::handset::Handset;
 use super::openapi;
 use super::personal_data;
-use super::{media, parts};
 use super::prefix;
 use super::problem::{self, Kind, Problem};
 use super::representation::Format;
 use super::resource::{Manager, Resource};
+use super::{media, parts};
 use super::{respond_async, services, state, tasks};
 
 /// Everything that the handset offers.
@@ -57,7 +57,10 @@ pub fn router(
     router = router
         .merge(tasks::routes::routes(handset))
         .merge(events::stream::routes(handset))
-        .merge(openapi::routes(resources, matches!(authentication, Authentication::On(_))))
+        .merge(openapi::routes(
+            resources,
+            matches!(authentication, Authentication::On(_)),
+        ))
         .merge(capabilities::routes(handset))
         .merge(consent::own::routes(handset));
     // The last layer is the outermost: a problem of the authentication is rendered like any other.
