@@ -3,7 +3,7 @@
 //! A line that goes with a use that was taken, or with an act that changes something, is written in that transaction,
 //! before anything is done. All others go to one writer that gathers them for a moment, so that reading costs the disk
 //! one write for many requests; refusals and reads that are alike and came together are one line with a count.
-//! [`Audit::settle`] waits until everything told before is readable. The table itself is in [`super::log`].
+//! `Audit::settle` waits until everything told before is readable. The table itself is in [`super::log`].
 //!
 //! When there are too many lines the oldest go, but light ones (reads and refusals) and weighty ones have half of the log
 //! each before they drive out the others: nobody can ask away the line of what was changed before.
