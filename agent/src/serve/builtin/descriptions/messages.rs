@@ -88,6 +88,22 @@ pub static SMS: Resource = Resource {
     body_bytes_max: BODY_BYTES_MAX,
 };
 
+/// What MMS and emails have alike: both travel as MIME messages.
+const MESSAGE: &[Field] = &[
+    DIRECTION,
+    FROM,
+    addresses("to").told(),
+    addresses("cc").told(),
+    addresses("bcc").told(),
+    SUBJECT,
+    AT,
+    TEXT,
+    STATE,
+    MESSAGE_ID,
+    ATTACHMENTS,
+    ERROR,
+];
+
 /// R25.
 pub static MMS: Resource = Resource {
     name: "mms",
@@ -95,20 +111,7 @@ pub static MMS: Resource = Resource {
     manager: Manager::PersonalData,
     actions: DATA,
     memories: &[Memory::phone(20_000)],
-    fields: &[
-        DIRECTION,
-        FROM,
-        addresses("to").told(),
-        addresses("cc").told(),
-        addresses("bcc").told(),
-        SUBJECT,
-        AT,
-        TEXT,
-        STATE,
-        MESSAGE_ID,
-        ATTACHMENTS,
-        ERROR,
-    ],
+    fields: MESSAGE,
     forms: &[mime::FORM],
     content: None,
     complete: Some(complete),
@@ -122,20 +125,7 @@ pub static EMAILS: Resource = Resource {
     manager: Manager::PersonalData,
     actions: DATA,
     memories: &[Memory::phone(100_000)],
-    fields: &[
-        DIRECTION,
-        FROM,
-        addresses("to").told(),
-        addresses("cc").told(),
-        addresses("bcc").told(),
-        SUBJECT,
-        AT,
-        TEXT,
-        STATE,
-        MESSAGE_ID,
-        ATTACHMENTS,
-        ERROR,
-    ],
+    fields: MESSAGE,
     forms: &[mime::FORM],
     content: None,
     complete: Some(complete),

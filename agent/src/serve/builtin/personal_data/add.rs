@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::LOCATION;
 use http::request::Parts;
 use http::{HeaderValue, StatusCode};
+use rusqlite::Connection;
 
 use super::body;
 use super::memory::Memories;
@@ -28,12 +29,12 @@ struct Came {
 }
 
 /// What is settled before anything is read: an item whose adding could not be told must not be added.
-struct Adding<'a> {
-    collection: &'a Collection,
-    parts: &'a Parts,
-    shown: Shown,
-    memories: Memories,
-    memory: &'static Memory,
+pub(super) struct Adding<'a> {
+    pub(super) collection: &'a Collection,
+    pub(super) parts: &'a Parts,
+    pub(super) shown: Shown,
+    pub(super) memories: Memories,
+    pub(super) memory: &'static Memory,
 }
 
 pub(super) async fn add(State(collection): Shared, request: Request) -> Result<Response, Problem> {
@@ -130,22 +131,35 @@ impl Adding<'_> {
         done(permit, added)
     }
 
-    async fn add(&self, _: &Permit, came: Came, keyed: Keyed) -> Result<Response, Problem> {
-        let Collection { resource, handset } = self.collection;
-        let (resource, memory) = (*resource, self.memory);
-        let items_max = self.memories.items_max(memory);
+    async fn add(&self, permit: &Permit, came: Came, keyed: Keyed) -> Result<Response, Problem> {
+        let memory = self.memory;
         let Came { item, kept } = came;
         let kept = kept.filter(|_| {
             memory
                 .sim
                 .is_none_or(|sim| matches!(sim.kept, OnCard::Keeps))
         });
+        let keep = move |db: &Connection| match &kept {
+            Some((media_type, bytes)) => Ok(Some(blobs::keep(db, media_type, bytes)?.id)),
+            None => Ok(None),
+        };
+        self.insert(permit, item, keyed, keep).await
+    }
+
+    /// Puts the item into its memory and tells it; `content` gives it its bytes in the same transaction.
+    pub(super) async fn insert(
+        &self,
+        _: &Permit,
+        item: Item,
+        keyed: Keyed,
+        content: impl FnOnce(&Connection) -> Result<Option<i64>, StoreError> + Send + 'static,
+    ) -> Result<Response, Problem> {
+        let Collection { resource, handset } = self.collection;
+        let (resource, memory) = (*resource, self.memory);
+        let items_max = self.memories.items_max(memory);
         let added = handset.store.run(move |db| {
             db.transaction(|db| {
-                let blob = match &kept {
-                    Some((media_type, bytes)) => Some(blobs::keep(db, media_type, bytes)?.id),
-                    None => None,
-                };
+                let blob = content(db)?;
                 let stored = items::add(db, resource, memory, items_max, item, blob)?;
                 let location = format!("/{}/{}", resource.path(), stored.id);
                 keyed.remember(db, StatusCode::CREATED, Some(&location))?;

@@ -3,14 +3,12 @@
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use http::StatusCode;
-use http::request::Parts;
+use rusqlite::Connection;
 
-use super::add::{again, locate};
+use super::add::{Adding, again};
 use super::body::unread;
 use super::memory::Memories;
 use super::query::Query;
-use super::show::told;
 use super::{Collection, Shared, act, caller, details, done};
 use crate::serve::builtin::blobs::{self, Blob};
 use crate::serve::builtin::consent::{Act, Permit};
@@ -18,8 +16,7 @@ use crate::serve::builtin::idempotency::{Claim, Keyed, Outcome, Seen};
 use crate::serve::builtin::media::upload::Upload;
 use crate::serve::builtin::problem::Problem;
 use crate::serve::builtin::representation::Shown;
-use crate::serve::builtin::resource::{Action, Item, Memory};
-use crate::serve::builtin::store::{StoreError, items};
+use crate::serve::builtin::resource::{Action, Item};
 
 pub(super) async fn upload(
     State(collection): Shared,
@@ -37,7 +34,7 @@ pub(super) async fn upload(
     let claim = handset.keys.claim(&caller(&parts.extensions), &parts)?;
     let content = details(resource, &upload.announced());
     let act = act(&parts.extensions, resource, Action::Add, content);
-    let taking = Taking {
+    let taking = Adding {
         collection: &collection,
         parts: &parts,
         shown,
@@ -54,16 +51,7 @@ pub(super) async fn upload(
     done(permit, added)
 }
 
-/// Where a file goes, and how its item is told.
-struct Taking<'a> {
-    collection: &'a Collection,
-    parts: &'a Parts,
-    shown: Shown,
-    memories: Memories,
-    memory: &'static Memory,
-}
-
-impl Taking<'_> {
+impl Adding<'_> {
     async fn has_room(&self, announced: Option<u64>) -> Result<(), Problem> {
         let store = &self.collection.handset.store;
         let (used, used_max) = store.run(|db| blobs::room(db.connection())).await?;
@@ -89,7 +77,7 @@ impl Taking<'_> {
             Seen::First(keyed) => keyed,
         };
         let permit = handset.gate.permit(act).await?;
-        let added = self.add(&permit, item, blob, keyed).await;
+        let added = self.join(&permit, item, blob, keyed).await;
         drop(loose);
         done(permit, added)
     }
@@ -105,7 +93,7 @@ impl Taking<'_> {
         // Until the item has the bytes, `loose` clears them away if this ends early.
         let (item, blob, loose) = upload.take(&handset.store, body).await?;
         let added = match claim.look(&handset.store, &blob.digest).await? {
-            Seen::First(keyed) => self.add(permit, item, blob, keyed).await,
+            Seen::First(keyed) => self.join(permit, item, blob, keyed).await,
             Seen::Again(outcome) => self.tell_again(outcome).await,
         };
         drop(loose);
@@ -116,32 +104,14 @@ impl Taking<'_> {
         again(self.collection, self.parts, self.shown, outcome).await
     }
 
-    async fn add(
+    async fn join(
         &self,
-        _: &Permit,
+        permit: &Permit,
         item: Item,
         blob: Blob,
         keyed: Keyed,
     ) -> Result<Response, Problem> {
-        let Collection { resource, handset } = self.collection;
-        let (resource, memory) = (*resource, self.memory);
-        let items_max = self.memories.items_max(memory);
-        let added = handset.store.run(move |db| {
-            db.transaction(|db| {
-                blobs::join(db, blob.id)?;
-                let stored = items::add(db, resource, memory, items_max, item, Some(blob.id))?;
-                let location = format!("/{}/{}", resource.path(), stored.id);
-                keyed.remember(db, StatusCode::CREATED, Some(&location))?;
-                Ok(stored)
-            })
-        });
-        let stored = added.await.map_err(|error| match error {
-            StoreError::Full => self.memories.full(memory),
-            error => error.into(),
-        })?;
-        let location = format!("/{}/{}", resource.path(), stored.id);
-        let mut response = told(handset, resource, StatusCode::CREATED, self.shown, stored).await?;
-        locate(&mut response, self.parts, &location);
-        Ok(response)
+        let joined = move |db: &Connection| blobs::join(db, blob.id).map(|()| Some(blob.id));
+        self.insert(permit, item, keyed, joined).await
     }
 }
